@@ -1,0 +1,56 @@
+//! The contract between the model and what computes it.
+
+use crate::{Buf, DType, DeviceError, Elem, Op, Region, Rows, Weight};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Something that holds weights and buffers and computes [`Op`]s on them.
+///
+/// # Contract
+///
+/// - Ops take effect in the order they are issued. A CPU computes at once; a GPU may record and run later, but
+///   before the next [`read`](Device::read) returns.
+/// - An op means what [`reference`](mod@crate::reference) computes, within the tolerance stated in the conformance tests.
+/// - Results do not depend on the number of threads, nor on how rows were split into ops, beyond those tolerances;
+///   the same op on the same device with the same data gives the same bits.
+/// - A failed call changes nothing but the op's own outputs, and the device stays usable unless the error is
+///   [`DeviceError::Lost`].
+/// - `issue` does not allocate on the heap once every buffer size has been seen.
+pub trait Device: Send + Sync {
+    /// What this device is and which kernels it chose.
+    fn info(&self) -> DeviceInfo;
+
+    /// Makes `region` available to ops. A CPU keeps the region as it is; a GPU uploads it.
+    /// Weights are immutable and shared by all forks made afterwards.
+    fn load(&mut self, region: &Region) -> Result<Weight, DeviceError>;
+
+    /// A new buffer of `len` zeros.
+    fn alloc(&mut self, elem: Elem, len: usize) -> Result<Buf, DeviceError>;
+
+    /// Gives a buffer back. Its handle must not be used again; handles may be reused by later allocations.
+    fn free(&mut self, buf: Buf);
+
+    /// Copies `values` into the F32 buffer `to`, from element `at` on.
+    fn write(&mut self, to: Buf, at: usize, values: &[f32]) -> Result<(), DeviceError>;
+
+    /// Computes an op, or records it to be computed before the next read.
+    fn issue(&mut self, op: &Op<'_>) -> Result<(), DeviceError>;
+
+    /// Copies F32 rows to the host; `into` holds exactly `from.len()` values. The only call that waits.
+    fn read(&mut self, from: &Rows, into: &mut [f32]) -> Result<(), DeviceError>;
+
+    /// An independent device with the same weights and a copy of every buffer under the same handles.
+    /// Buffers are shared until one side writes to them.
+    fn fork(&self) -> Result<Box<dyn Device>, DeviceError>;
+}
+
+/// Facts about a device, for reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceInfo {
+    /// What it is: "cpu avx2, 2 threads", an adapter's name, …
+    pub name: String,
+    /// The kernel that multiplies each weight format.
+    pub kernels: Vec<(DType, &'static str)>,
+}

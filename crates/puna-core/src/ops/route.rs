@@ -1,0 +1,42 @@
+//! Choosing experts.
+
+use super::{check_mat, expect};
+use crate::{Buf, DeviceError, Mat, Rows};
+
+/// Where the choices of a router are: for row `r` and rank `j`, element `r * top_k + j` of both buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picks {
+    /// Expert indices, [`Elem::U32`](crate::Elem::U32).
+    pub ids: Buf,
+    /// Sigmoid of the chosen logits, [`Elem::F32`](crate::Elem::F32).
+    pub scores: Buf,
+    /// Experts chosen per row.
+    pub top_k: usize,
+}
+
+/// The `top_k` experts with the largest router logits `x[r]·router[e]`, with the sigmoid of those logits as scores.
+///
+/// The largest comes first, and of equal logits the lowest index; NaN counts as minus infinity. No renormalisation.
+/// The product is always computed from F32 activations: a flipped choice is not a rounding error.
+#[derive(Clone, Debug)]
+pub struct Route<'a> {
+    /// `[n, hidden]`.
+    pub x: Rows,
+    /// `hidden` to `n_experts`.
+    pub router: &'a Mat,
+    /// Where the choices go.
+    pub picks: Picks,
+}
+
+impl Route<'_> {
+    pub(super) fn check(&self) -> Result<(), DeviceError> {
+        const OP: &str = "Route";
+        check_mat(OP, self.router)?;
+        expect(OP, "router inputs", self.router.n_in, self.x.width)?;
+        if self.picks.top_k == 0 || self.picks.top_k > self.router.n_out {
+            let limit = self.router.n_out as u64 + 1;
+            return Err(DeviceError::Range { op: OP, what: "top_k", limit, found: self.picks.top_k as u64 });
+        }
+        Ok(())
+    }
+}
