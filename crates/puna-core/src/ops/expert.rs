@@ -26,7 +26,12 @@ impl ExpertFfn<'_> {
         expect(OP, "output rows", self.out.n_rows, self.x.n_rows)?;
         expect(OP, "output width", self.out.width, self.x.width)?;
         let Some(first) = self.experts.first() else {
-            return Err(DeviceError::Range { op: OP, what: "top_k", limit: 1, found: self.picks.top_k as u64 });
+            return Err(DeviceError::Range {
+                op: OP,
+                what: "top_k",
+                limit: 1,
+                found: self.picks.top_k as u64,
+            });
         };
         for expert in self.experts {
             for mat in [&expert.gate, &expert.up, &expert.down] {

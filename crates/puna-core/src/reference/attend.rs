@@ -17,7 +17,12 @@ pub fn attend(
     out: &mut [f32],
 ) {
     let first = window.start(p);
-    let dot = |k: u64| q.iter().enumerate().map(|(i, &q)| f64::from(q) * f64::from(load(0, k, i))).sum::<f64>();
+    let dot = |k: u64| {
+        q.iter()
+            .enumerate()
+            .map(|(i, &q)| f64::from(q) * f64::from(load(0, k, i)))
+            .sum::<f64>()
+    };
     let scores: Vec<f64> = (first..=p).map(|k| dot(k) * f64::from(scale)).collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sums = vec![0.0f64; out.len()];
@@ -36,7 +41,14 @@ pub fn attend(
 
 /// Block number and element index of value `i` of a head at a position of the cache that starts at `first`.
 /// `dims` is `(n_kv_heads, block_tokens, head_dim)`.
-pub(super) fn locate(part: usize, head: usize, k: u64, first: u64, i: usize, dims: (usize, usize, usize)) -> (usize, usize) {
+pub(super) fn locate(
+    part: usize,
+    head: usize,
+    k: u64,
+    first: u64,
+    i: usize,
+    dims: (usize, usize, usize),
+) -> (usize, usize) {
     let slot = (k - first) as usize;
     (slot / dims.1, at(part, head, slot % dims.1, dims) + i)
 }

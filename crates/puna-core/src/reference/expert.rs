@@ -16,7 +16,9 @@ pub fn expert_ffn(
     out: &mut [f32],
 ) -> Result<(), QuantError> {
     for (pick, (&id, &score)) in ids.iter().zip(scores).enumerate() {
-        let Some([gate, up, down]) = experts.get(id as usize) else { continue };
+        let Some([gate, up, down]) = experts.get(id as usize) else {
+            continue;
+        };
         let row = (pick / top_k) * hidden..(pick / top_k + 1) * hidden;
         let scaled: Vec<f32> = x[row.clone()].iter().map(|v| v * score).collect();
         let mut inner = vec![0.0; gate.mat.n_out];
