@@ -1,0 +1,1 @@
+//! Round trips and edge cases of GGUF reading, joining and writing.

@@ -1,0 +1,1 @@
+//! Round trips and edge cases of safetensors reading, joining and writing.
