@@ -1,0 +1,28 @@
+//! IQ2_XS: 16 sub-blocks of 16 values; 9-bit grid indices of 8 levels with 7 sign bits, 4-bit scales:
+//! `y = ± d · (½ + scale) / 4 · level`.
+
+use super::codebook::{self, even_signs};
+use super::layout::{f16_at, u16_at, unpack};
+
+/// Values in a block.
+pub const LEN: usize = 256;
+/// Bytes of a block.
+pub const BYTES: usize = 74;
+/// f16 scale `d`.
+pub const D: usize = 0;
+/// 32 × u16: a grid index in the low 9 bits, signs in the upper 7.
+pub const QS: usize = 2;
+/// 8 bytes: nibble `s` (low nibble first) is the scale of sub-block `s`.
+pub const SCALES: usize = 66;
+
+/// Expands a block.
+pub fn dequantize_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let d = f16_at(block, D);
+    let scales = unpack::<4, 16>(&block[SCALES..], 1);
+    for (i, out) in out.chunks_exact_mut(8).enumerate() {
+        let scale = d * (0.5 + f32::from(scales[i / 2])) * 0.25;
+        let q = u16_at(block, QS + 2 * i);
+        let entry = &codebook::IQ2_XS[usize::from(q & 511)];
+        codebook::expand(scale, entry, even_signs(u32::from(q >> 9)), out);
+    }
+}
