@@ -7,6 +7,19 @@
 //! payload of a NaN are left open, as Rust leaves them).
 //!
 //! Source of the layouts: the GGUF files of the ggml project.
+//!
+//! ```
+//! use puna_core::DType;
+//! use puna_core::quant::{dequantize_row, quantize_row};
+//!
+//! let row: Vec<f32> = (-16..16).map(|v| v as f32).collect();
+//! let mut bytes = [0; 18];
+//! quantize_row(DType::Q4_0, &row, None, &mut bytes)?;
+//! let mut back = [0.0; 32];
+//! dequantize_row(DType::Q4_0, &bytes, &mut back)?;
+//! assert!(row.iter().zip(back).all(|(a, b)| (a - b).abs() <= 1.0));
+//! # Ok::<(), puna_core::quant::QuantError>(())
+//! ```
 
 pub mod codebook;
 pub mod f8_e4m3;
