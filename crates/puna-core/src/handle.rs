@@ -138,12 +138,18 @@ impl Mat {
     /// The end of the last row in the region, or `None` on overflow or a row that is no whole number of blocks.
     pub const fn end(&self) -> Option<usize> {
         let (rows, _) = self.stored();
-        let Some(row_bytes) = self.row_bytes() else { return None };
+        let Some(row_bytes) = self.row_bytes() else {
+            return None;
+        };
         if rows == 0 {
             return Some(self.offset);
         }
-        let Some(last) = (rows - 1).checked_mul(self.stride) else { return None };
-        let Some(last) = last.checked_add(self.offset) else { return None };
+        let Some(last) = (rows - 1).checked_mul(self.stride) else {
+            return None;
+        };
+        let Some(last) = last.checked_add(self.offset) else {
+            return None;
+        };
         last.checked_add(row_bytes)
     }
 

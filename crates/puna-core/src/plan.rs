@@ -50,18 +50,8 @@ impl PlanDevice {
 
     /// Forgets ops and what they read, and keeps what is held.
     pub fn reset_work(&mut self) {
-        let Tally {
-            weight_bytes,
-            buffer_bytes,
-            peak_buffer_bytes,
-            ..
-        } = self.tally;
-        self.tally = Tally {
-            weight_bytes,
-            buffer_bytes,
-            peak_buffer_bytes,
-            ..Tally::default()
-        };
+        let Tally { weight_bytes, buffer_bytes, peak_buffer_bytes, .. } = self.tally;
+        self.tally = Tally { weight_bytes, buffer_bytes, peak_buffer_bytes, ..Tally::default() };
     }
 
     fn matrix(&mut self, mat: &Mat, rows: usize) {
@@ -82,10 +72,7 @@ impl PlanDevice {
 
 impl Device for PlanDevice {
     fn info(&self) -> DeviceInfo {
-        DeviceInfo {
-            name: "plan".into(),
-            kernels: Vec::new(),
-        }
+        DeviceInfo { name: "plan".into(), kernels: Vec::new() }
     }
 
     fn load(&mut self, region: &Region) -> Result<Weight, DeviceError> {
@@ -97,11 +84,7 @@ impl Device for PlanDevice {
     fn alloc(&mut self, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
         self.tally.buffer_bytes += (len as u64).saturating_mul(elem.bytes() as u64);
         self.tally.peak_buffer_bytes = self.tally.peak_buffer_bytes.max(self.tally.buffer_bytes);
-        let slot = self
-            .buffers
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(self.buffers.len());
+        let slot = self.buffers.iter().position(Option::is_none).unwrap_or(self.buffers.len());
         match self.buffers.get_mut(slot) {
             Some(free) => *free = Some((elem, len)),
             None => self.buffers.push(Some((elem, len))),

@@ -44,49 +44,15 @@ fn both_layouts_bias_scale_and_add() {
     let out = rows(&mut d, 3, &[10.0; 6]);
     // W = [[1, 2], [3, 4], [5, 6]] as [out, in], and the same matrix as [in, out].
     let w = mat(&mut d, 3, 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    d.issue(
-        &MatMul {
-            x,
-            w: &w,
-            bias: None,
-            out,
-            add: true,
-        }
-        .into(),
-    )
-    .unwrap();
+    d.issue(&MatMul { x, w: &w, bias: None, out, add: true }.into()).unwrap();
     close(&read(&mut d, &out), &[15.0, 21.0, 27.0, 10.0, 9.0, 8.0]);
 
     let transposed = d.load(&f32s(&[1.0, 3.0, 5.0, 2.0, 4.0, 6.0])).unwrap();
     let extra = d.load(&f32s(&[1.0, 10.0, 100.0, 0.5, 0.25, 0.0])).unwrap();
-    let scale = Some(Vector {
-        weight: extra,
-        offset: 0,
-        len: 3,
-    });
-    let w = Mat {
-        weight: transposed,
-        layout: Layout::InOut,
-        stride: 12,
-        scale,
-        ..w
-    };
-    let bias = Some(Vector {
-        weight: extra,
-        offset: 3,
-        len: 3,
-    });
-    d.issue(
-        &MatMul {
-            x,
-            w: &w,
-            bias,
-            out,
-            add: false,
-        }
-        .into(),
-    )
-    .unwrap();
+    let scale = Some(Vector { weight: extra, offset: 0, len: 3 });
+    let w = Mat { weight: transposed, layout: Layout::InOut, stride: 12, scale, ..w };
+    let bias = Some(Vector { weight: extra, offset: 3, len: 3 });
+    d.issue(&MatMul { x, w: &w, bias, out, add: false }.into()).unwrap();
     close(&read(&mut d, &out), &[5.5, 110.25, 1700.0, 0.5, -9.75, -200.0]);
 }
 
@@ -95,64 +61,18 @@ fn embedding_and_norm() {
     let mut d = RefDevice::new();
     let table = mat(&mut d, 3, 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 12.0]);
     let out = rows(&mut d, 2, &[0.0; 4]);
-    d.issue(
-        &EmbedRows {
-            table: &table,
-            tokens: &[2, 0],
-            out,
-        }
-        .into(),
-    )
-    .unwrap();
+    d.issue(&EmbedRows { table: &table, tokens: &[2, 0], out }.into()).unwrap();
     close(&read(&mut d, &out), &[5.0, 12.0, 1.0, 2.0]);
-    let error = d
-        .issue(
-            &EmbedRows {
-                table: &table,
-                tokens: &[2, 3],
-                out,
-            }
-            .into(),
-        )
-        .unwrap_err();
-    assert_eq!(
-        error,
-        DeviceError::Range {
-            op: "EmbedRows",
-            what: "token id",
-            limit: 3,
-            found: 3
-        }
-    );
+    let error = d.issue(&EmbedRows { table: &table, tokens: &[2, 3], out }.into()).unwrap_err();
+    assert_eq!(error, DeviceError::Range { op: "EmbedRows", what: "token id", limit: 3, found: 3 });
 
-    let weight = Vector {
-        weight: d.load(&f32s(&[2.0, 0.5])).unwrap(),
-        offset: 0,
-        len: 2,
-    };
+    let weight = Vector { weight: d.load(&f32s(&[2.0, 0.5])).unwrap(), offset: 0, len: 2 };
     let normed = rows(&mut d, 2, &[0.0; 4]);
-    d.issue(
-        &RmsNorm {
-            x: out,
-            weight,
-            eps: 0.0,
-            out: normed,
-        }
-        .into(),
-    )
-    .unwrap();
+    d.issue(&RmsNorm { x: out, weight, eps: 0.0, out: normed }.into()).unwrap();
     let (a, b) = ((169.0f32 / 2.0).sqrt(), (5.0f32 / 2.0).sqrt());
     close(&read(&mut d, &normed), &[10.0 / a, 6.0 / a, 2.0 / b, 1.0 / b]);
     assert_eq!(
-        d.issue(
-            &RmsNorm {
-                x: out,
-                weight,
-                eps: 0.0,
-                out
-            }
-            .into()
-        ),
+        d.issue(&RmsNorm { x: out, weight, eps: 0.0, out }.into()),
         Err(DeviceError::Aliased { op: "RmsNorm" })
     );
 }
@@ -161,22 +81,11 @@ fn embedding_and_norm() {
 fn rotation_norm_and_temperature() {
     let mut d = RefDevice::new();
     let freqs = d.load(&f32s(&[1.0, 0.5])).unwrap();
-    let inv_freq = Vector {
-        weight: freqs,
-        offset: 0,
-        len: 2,
-    };
+    let inv_freq = Vector { weight: freqs, offset: 0, len: 2 };
     for (pairs, order) in [(Pairs::Interleaved, [0, 1, 2, 3]), (Pairs::Half, [0, 2, 1, 3])] {
         let x = rows(&mut d, 4, &[1.0, 2.0, 3.0, 4.0]);
         let rope = Some(Rope { inv_freq, pairs });
-        let op = QkPrepare {
-            x,
-            head_dim: 4,
-            pos: 3,
-            rope,
-            norm_eps: None,
-            temperature: None,
-        };
+        let op = QkPrepare { x, head_dim: 4, pos: 3, rope, norm_eps: None, temperature: None };
         d.issue(&op.into()).unwrap();
         let v = [1.0f32, 2.0, 3.0, 4.0].map(f64::from);
         let mut expected = [0.0f32; 4];
@@ -188,38 +97,12 @@ fn rotation_norm_and_temperature() {
         close(&read(&mut d, &x), &expected);
     }
     let x = rows(&mut d, 2, &[3.0, 4.0, 3.0, 4.0]);
-    let temperature = Some(Temperature {
-        floor_scale: 8192.0,
-        scale: 0.1,
-    });
-    d.issue(
-        &QkPrepare {
-            x,
-            head_dim: 2,
-            pos: 8190,
-            rope: None,
-            norm_eps: None,
-            temperature,
-        }
-        .into(),
-    )
-    .unwrap();
-    close(
-        &read(&mut d, &x),
-        &[3.0, 4.0, 3.0 * 1.069_314_7, 4.0 * 1.069_314_7],
-    );
-    d.issue(
-        &QkPrepare {
-            x,
-            head_dim: 2,
-            pos: 0,
-            rope: None,
-            norm_eps: Some(0.0),
-            temperature: None,
-        }
-        .into(),
-    )
-    .unwrap();
+    let temperature = Some(Temperature { floor_scale: 8192.0, scale: 0.1 });
+    d.issue(&QkPrepare { x, head_dim: 2, pos: 8190, rope: None, norm_eps: None, temperature }.into())
+        .unwrap();
+    close(&read(&mut d, &x), &[3.0, 4.0, 3.0 * 1.069_314_7, 4.0 * 1.069_314_7]);
+    d.issue(&QkPrepare { x, head_dim: 2, pos: 0, rope: None, norm_eps: Some(0.0), temperature: None }.into())
+        .unwrap();
     let s = 2f32.sqrt();
     close(&read(&mut d, &x)[..2], &[0.6 * s, 0.8 * s]);
 }
@@ -230,78 +113,32 @@ fn attention_windows_and_blocks() {
         let mut d = RefDevice::new();
         // Two blocks of three slots; one kv head of two values, two query heads.
         let blocks = [d.alloc(elem, 12).unwrap(), d.alloc(elem, 12).unwrap()];
-        let kv = KvView {
-            blocks: &blocks,
-            block_tokens: 3,
-            first: 0,
-            n_kv_heads: 1,
-            head_dim: 2,
-            elem,
-        };
+        let kv = KvView { blocks: &blocks, block_tokens: 3, first: 0, n_kv_heads: 1, head_dim: 2, elem };
         let keys: Vec<f32> = (0..10).map(|i| i as f32 * 0.25).collect();
-        let (k, v) = (
-            rows(&mut d, 2, &keys),
-            rows(&mut d, 2, &keys.iter().map(|v| 2.0 - v).collect::<Vec<_>>()),
-        );
-        d.issue(
-            &KvAppend {
-                k,
-                v,
-                kv: &kv,
-                pos: 0,
-            }
-            .into(),
-        )
-        .unwrap();
+        let (k, v) =
+            (rows(&mut d, 2, &keys), rows(&mut d, 2, &keys.iter().map(|v| 2.0 - v).collect::<Vec<_>>()));
+        d.issue(&KvAppend { k, v, kv: &kv, pos: 0 }.into()).unwrap();
         let q = rows(&mut d, 4, &[1.0, -0.5, 0.25, 2.0]);
         let out = rows(&mut d, 4, &[0.0; 4]);
         for (window, first) in [(Window::Full, 0), (Window::Chunk(4), 4), (Window::Chunk(3), 3)] {
-            d.issue(
-                &Attend {
-                    q,
-                    kv: &kv,
-                    out,
-                    pos: 4,
-                    scale: 0.5,
-                    window,
-                }
-                .into(),
-            )
-            .unwrap();
+            d.issue(&Attend { q, kv: &kv, out, pos: 4, scale: 0.5, window }.into()).unwrap();
             let mut expected = Vec::new();
             for q in [[1.0, -0.5], [0.25, 2.0]] {
                 let key = |p: usize| [keys[2 * p], keys[2 * p + 1]];
-                let weights: Vec<f32> = (first..=4)
-                    .map(|p| (0.5 * (q[0] * key(p)[0] + q[1] * key(p)[1])).exp())
-                    .collect();
+                let weights: Vec<f32> =
+                    (first..=4).map(|p| (0.5 * (q[0] * key(p)[0] + q[1] * key(p)[1])).exp()).collect();
                 let total: f32 = weights.iter().sum();
                 for i in 0..2 {
-                    let sum: f32 = weights
-                        .iter()
-                        .zip(first..)
-                        .map(|(w, p)| w * (2.0 - key(p)[i]))
-                        .sum();
+                    let sum: f32 = weights.iter().zip(first..).map(|(w, p)| w * (2.0 - key(p)[i])).sum();
                     expected.push(sum / total);
                 }
             }
             close(&read(&mut d, &out), &expected);
         }
-        let late = Attend {
-            q,
-            kv: &kv,
-            out,
-            pos: 6,
-            scale: 0.5,
-            window: Window::Full,
-        };
+        let late = Attend { q, kv: &kv, out, pos: 6, scale: 0.5, window: Window::Full };
         assert_eq!(
             d.issue(&late.into()),
-            Err(DeviceError::Range {
-                op: "Attend",
-                what: "position",
-                limit: 6,
-                found: 6
-            })
+            Err(DeviceError::Range { op: "Attend", what: "position", limit: 6, found: 6 })
         );
     }
 }
@@ -311,66 +148,30 @@ fn experts_see_the_scaled_input() {
     let mut d = RefDevice::new();
     let x = rows(&mut d, 2, &[1.0, -2.0, 0.5, 0.25]);
     let router = mat(&mut d, 3, 2, &[0.0, 0.0, 1.0, 0.0, 0.0, -1.0]);
-    let picks = Picks {
-        ids: d.alloc(Elem::U32, 4).unwrap(),
-        scores: d.alloc(Elem::F32, 4).unwrap(),
-        top_k: 2,
-    };
-    d.issue(
-        &Route {
-            x,
-            router: &router,
-            picks,
-        }
-        .into(),
-    )
-    .unwrap();
+    let picks =
+        Picks { ids: d.alloc(Elem::U32, 4).unwrap(), scores: d.alloc(Elem::F32, 4).unwrap(), top_k: 2 };
+    d.issue(&Route { x, router: &router, picks }.into()).unwrap();
     let sigmoid = |v: f32| 1.0 / (1.0 + (-v).exp());
     // Row 0 has logits 0, 1, 2; row 1 has 0, 0.5, -0.25.
     let scores = Rows::new(picks.scores, 2, 2);
-    close(
-        &read(&mut d, &scores),
-        &[sigmoid(2.0), sigmoid(1.0), sigmoid(0.5), sigmoid(0.0)],
-    );
+    close(&read(&mut d, &scores), &[sigmoid(2.0), sigmoid(1.0), sigmoid(0.5), sigmoid(0.0)]);
 
     let experts: Vec<Expert> = (0..3)
         .map(|e| {
             let e = e as f32;
             let gate = mat(&mut d, 1, 2, &[1.0 + e, 0.5]);
             let up = mat(&mut d, 1, 2, &[0.25, e - 1.0]);
-            Expert {
-                gate,
-                up,
-                down: mat(&mut d, 2, 1, &[1.0, e]),
-            }
+            Expert { gate, up, down: mat(&mut d, 2, 1, &[1.0, e]) }
         })
         .collect();
     let out = rows(&mut d, 2, &[0.0; 4]);
-    d.issue(
-        &ExpertFfn {
-            x,
-            experts: &experts,
-            picks,
-            out,
-        }
-        .into(),
-    )
-    .unwrap();
+    d.issue(&ExpertFfn { x, experts: &experts, picks, out }.into()).unwrap();
     let expert = |e: f32, s: f32, x: [f32; 2]| {
-        let (gate, up) = (
-            s * (x[0] * (1.0 + e) + x[1] * 0.5),
-            s * (x[0] * 0.25 + x[1] * (e - 1.0)),
-        );
+        let (gate, up) = (s * (x[0] * (1.0 + e) + x[1] * 0.5), s * (x[0] * 0.25 + x[1] * (e - 1.0)));
         gate * sigmoid(gate) * up
     };
-    let (a, b) = (
-        expert(2.0, sigmoid(2.0), [1.0, -2.0]),
-        expert(1.0, sigmoid(1.0), [1.0, -2.0]),
-    );
-    let (c, e) = (
-        expert(1.0, sigmoid(0.5), [0.5, 0.25]),
-        expert(0.0, sigmoid(0.0), [0.5, 0.25]),
-    );
+    let (a, b) = (expert(2.0, sigmoid(2.0), [1.0, -2.0]), expert(1.0, sigmoid(1.0), [1.0, -2.0]));
+    let (c, e) = (expert(1.0, sigmoid(0.5), [0.5, 0.25]), expert(0.0, sigmoid(0.0), [0.5, 0.25]));
     close(&read(&mut d, &out), &[a + b, 2.0 * a + b, c + e, c]);
 }
 
@@ -380,16 +181,7 @@ fn the_gate_is_silu() {
     let x = rows(&mut d, 1, &[2.0]);
     let (gate, up) = (mat(&mut d, 1, 1, &[-1.5]), mat(&mut d, 1, 1, &[0.5]));
     let out = rows(&mut d, 1, &[0.0]);
-    d.issue(
-        &SwiGlu {
-            x,
-            gate: &gate,
-            up: &up,
-            out,
-        }
-        .into(),
-    )
-    .unwrap();
+    d.issue(&SwiGlu { x, gate: &gate, up: &up, out }.into()).unwrap();
     close(&read(&mut d, &out), &[-3.0 / (1.0 + 3f32.exp())]);
 }
 
@@ -399,10 +191,7 @@ fn a_fork_keeps_its_own_buffers() {
     let x = rows(&mut d, 1, &[1.0]);
     let mut fork = d.fork().unwrap();
     d.write(x.buf, 0, &[2.0]).unwrap();
-    assert_eq!(
-        (read(&mut d, &x), read(fork.as_mut(), &x)),
-        (vec![2.0], vec![1.0])
-    );
+    assert_eq!((read(&mut d, &x), read(fork.as_mut(), &x)), (vec![2.0], vec![1.0]));
 }
 
 #[test]
@@ -414,96 +203,30 @@ fn broken_ops_are_refused_by_every_device() {
         let out = Rows::new(d.alloc(Elem::F32, 64).unwrap(), 1, 2);
         let weight = d.load(&Region::from_vec(vec![0; 72])).unwrap();
         let good = Mat::plain(weight, DType::Q4_0, 2, 64);
-        d.issue(
-            &MatMul {
-                x,
-                w: &good,
-                bias: None,
-                out,
-                add: false,
-            }
-            .into(),
-        )
-        .unwrap();
+        d.issue(&MatMul { x, w: &good, bias: None, out, add: false }.into()).unwrap();
         let broken = [
             Mat { n_in: 48, ..good },
             Mat { n_in: 32, ..good },
             Mat { stride: 8, ..good },
-            Mat {
-                stride: usize::MAX,
-                ..good
-            },
-            Mat {
-                layout: Layout::InOut,
-                ..good
-            },
+            Mat { stride: usize::MAX, ..good },
+            Mat { layout: Layout::InOut, ..good },
             Mat { n_out: 3, ..good },
-            Mat {
-                scale: Some(Vector {
-                    weight,
-                    offset: 0,
-                    len: 1,
-                }),
-                ..good
-            },
+            Mat { scale: Some(Vector { weight, offset: 0, len: 1 }), ..good },
         ];
         for w in &broken {
-            d.issue(
-                &MatMul {
-                    x,
-                    w,
-                    bias: None,
-                    out,
-                    add: false,
-                }
-                .into(),
-            )
-            .unwrap_err();
+            d.issue(&MatMul { x, w, bias: None, out, add: false }.into()).unwrap_err();
         }
     }
     let mut d = RefDevice::new();
     let x = rows(&mut d, 1, &[1.0]);
     let out = Rows::new(Buf(99), 1, 1);
     let w = Mat::plain(Weight(7), DType::F32, 1, 1);
-    d.issue(
-        &MatMul {
-            x,
-            w: &w,
-            bias: None,
-            out,
-            add: false,
-        }
-        .into(),
-    )
-    .unwrap_err();
+    d.issue(&MatMul { x, w: &w, bias: None, out, add: false }.into()).unwrap_err();
     let out = rows(&mut d, 1, &[0.0]);
-    d.issue(
-        &MatMul {
-            x,
-            w: &w,
-            bias: None,
-            out,
-            add: false,
-        }
-        .into(),
-    )
-    .unwrap_err();
+    d.issue(&MatMul { x, w: &w, bias: None, out, add: false }.into()).unwrap_err();
     // The region is shorter than the matrix says.
-    let w = Mat {
-        weight: d.load(&Region::from_vec(vec![0; 3])).unwrap(),
-        ..w
-    };
-    d.issue(
-        &MatMul {
-            x,
-            w: &w,
-            bias: None,
-            out,
-            add: false,
-        }
-        .into(),
-    )
-    .unwrap_err();
+    let w = Mat { weight: d.load(&Region::from_vec(vec![0; 3])).unwrap(), ..w };
+    d.issue(&MatMul { x, w: &w, bias: None, out, add: false }.into()).unwrap_err();
     d.alloc(Elem::F32, usize::MAX / 2).unwrap_err();
 }
 
@@ -514,27 +237,9 @@ fn the_plan_counts() {
     let w = Mat::plain(weight, DType::Q4_0, 2, 32);
     let x = Rows::new(d.alloc(Elem::F32, 96).unwrap(), 3, 32);
     let out = Rows::new(d.alloc(Elem::F32, 6).unwrap(), 3, 2);
-    d.issue(
-        &MatMul {
-            x,
-            w: &w,
-            bias: None,
-            out,
-            add: false,
-        }
-        .into(),
-    )
-    .unwrap();
+    d.issue(&MatMul { x, w: &w, bias: None, out, add: false }.into()).unwrap();
     let t = d.tally();
-    assert_eq!(
-        (
-            t.weight_bytes,
-            t.buffer_bytes,
-            t.weight_bytes_read,
-            t.multiply_adds
-        ),
-        (36, 408, 36, 192)
-    );
+    assert_eq!((t.weight_bytes, t.buffer_bytes, t.weight_bytes_read, t.multiply_adds), (36, 408, 36, 192));
     d.free(x.buf);
     assert_eq!((d.tally().buffer_bytes, d.tally().peak_buffer_bytes), (24, 408));
 }

@@ -53,22 +53,12 @@ impl Attend<'_> {
         expect(OP, "output width", self.out.width, self.q.width)?;
         let kv_width = self.kv.n_kv_heads * self.kv.head_dim;
         let group = self.q.width.checked_div(kv_width).unwrap_or(0);
-        expect(
-            OP,
-            "query width in whole head groups",
-            self.q.width,
-            group * kv_width,
-        )?;
+        expect(OP, "query width in whole head groups", self.q.width, group * kv_width)?;
         check_reach(OP, self.kv, self.pos, self.q.n_rows)?;
         let start = self.window.start(self.pos);
         if self.kv.first > start {
             let (limit, found) = (start + 1, self.kv.first);
-            return Err(DeviceError::Range {
-                op: OP,
-                what: "first cached position",
-                limit,
-                found,
-            });
+            return Err(DeviceError::Range { op: OP, what: "first cached position", limit, found });
         }
         Ok(())
     }

@@ -19,10 +19,7 @@ impl EmbedRows<'_> {
         const OP: &str = "EmbedRows";
         check_mat(OP, self.table)?;
         if self.table.layout != Layout::OutIn {
-            return Err(DeviceError::Unsupported {
-                op: OP,
-                dtype: self.table.dtype,
-            });
+            return Err(DeviceError::Unsupported { op: OP, dtype: self.table.dtype });
         }
         expect(OP, "output rows", self.out.n_rows, self.tokens.len())?;
         expect(OP, "output width", self.out.width, self.table.n_in)?;

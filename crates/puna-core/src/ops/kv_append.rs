@@ -34,20 +34,10 @@ pub(super) fn check_reach(op: &'static str, kv: &KvView<'_>, pos: u64, n: usize)
     let slots = (kv.blocks.len() as u64).saturating_mul(kv.block_tokens as u64);
     let (first, end) = (kv.first, kv.first.saturating_add(slots));
     if pos < first {
-        return Err(DeviceError::Range {
-            op,
-            what: "first cached position",
-            limit: pos + 1,
-            found: first,
-        });
+        return Err(DeviceError::Range { op, what: "first cached position", limit: pos + 1, found: first });
     }
     match pos.saturating_add(n as u64) {
-        last if last > end => Err(DeviceError::Range {
-            op,
-            what: "position",
-            limit: end,
-            found: last - 1,
-        }),
+        last if last > end => Err(DeviceError::Range { op, what: "position", limit: end, found: last - 1 }),
         _ => Ok(()),
     }
 }

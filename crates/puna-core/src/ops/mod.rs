@@ -102,22 +102,13 @@ fn expect(op: &'static str, what: &'static str, found: usize, expected: usize) -
     if found == expected {
         Ok(())
     } else {
-        Err(DeviceError::Shape {
-            op,
-            what,
-            expected: expected as u64,
-            found: found as u64,
-        })
+        Err(DeviceError::Shape { op, what, expected: expected as u64, found: found as u64 })
     }
 }
 
 /// Two operands are different buffers.
 fn distinct(op: &'static str, a: Rows, b: Rows) -> Result<(), DeviceError> {
-    if a.buf == b.buf {
-        Err(DeviceError::Aliased { op })
-    } else {
-        Ok(())
-    }
+    if a.buf == b.buf { Err(DeviceError::Aliased { op }) } else { Ok(()) }
 }
 
 /// A matrix whose rows are whole blocks, do not overlap, and whose layout its format allows.
@@ -126,21 +117,11 @@ fn check_mat(op: &'static str, mat: &Mat) -> Result<(), DeviceError> {
     let Some(row_bytes) = mat.row_bytes() else {
         let block = mat.dtype.block_len();
         let expected = n.next_multiple_of(block) as u64;
-        return Err(DeviceError::Shape {
-            op,
-            what: "row length in whole blocks",
-            expected,
-            found: n as u64,
-        });
+        return Err(DeviceError::Shape { op, what: "row length in whole blocks", expected, found: n as u64 });
     };
     if mat.stride < row_bytes {
         let (expected, found) = (row_bytes as u64, mat.stride as u64);
-        return Err(DeviceError::Shape {
-            op,
-            what: "row stride",
-            expected,
-            found,
-        });
+        return Err(DeviceError::Shape { op, what: "row stride", expected, found });
     }
     if mat.layout == Layout::InOut && !mat.dtype.is_plain() {
         return Err(DeviceError::Unsupported { op, dtype: mat.dtype });

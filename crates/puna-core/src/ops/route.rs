@@ -35,12 +35,7 @@ impl Route<'_> {
         expect(OP, "router inputs", self.router.n_in, self.x.width)?;
         if self.picks.top_k == 0 || self.picks.top_k > self.router.n_out {
             let limit = self.router.n_out as u64 + 1;
-            return Err(DeviceError::Range {
-                op: OP,
-                what: "top_k",
-                limit,
-                found: self.picks.top_k as u64,
-            });
+            return Err(DeviceError::Range { op: OP, what: "top_k", limit, found: self.picks.top_k as u64 });
         }
         Ok(())
     }

@@ -13,8 +13,7 @@ pub(super) fn nearest(x: f32) -> i32 {
 
 /// The signed value of largest magnitude (the first of equals); 0 for no values.
 pub(super) fn peak(x: &[f32]) -> f32 {
-    x.iter()
-        .fold(0.0, |peak: f32, &v| if v.abs() > peak.abs() { v } else { peak })
+    x.iter().fold(0.0, |peak: f32, &v| if v.abs() > peak.abs() { v } else { peak })
 }
 
 /// The reciprocal, with 0 for 0.
@@ -48,11 +47,7 @@ pub(super) struct Search {
 }
 
 /// The search used where column importance is known.
-pub(super) const FINE: Search = Search {
-    first: -0.9,
-    step: 0.05,
-    tries: 37,
-};
+pub(super) const FINE: Search = Search { first: -0.9, step: 0.05, tries: 37 };
 
 impl<const N: usize> Affine<N> {
     /// Fits codes `0..=q_max`, minimising Σ w · error(difference). Each improvement moves the minimum from which the
@@ -68,11 +63,7 @@ impl<const N: usize> Affine<N> {
         let hi = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let range = hi - min;
         if range.is_nan() || range <= TINY {
-            return Affine {
-                scale: 0.0,
-                min,
-                q: [0; N],
-            };
+            return Affine { scale: 0.0, min, q: [0; N] };
         }
         let top = f32::from(q_max);
         let quantize = |steps: f32, min: f32| {
@@ -80,15 +71,9 @@ impl<const N: usize> Affine<N> {
             x.map(|v| nearest(inverse * (v - min)).clamp(0, q_max.into()) as u8)
         };
         let total = |fit: &Self| -> f32 {
-            (0..N)
-                .map(|i| w[i] * error(fit.scale * f32::from(fit.q[i]) + fit.min - x[i]))
-                .sum()
+            (0..N).map(|i| w[i] * error(fit.scale * f32::from(fit.q[i]) + fit.min - x[i])).sum()
         };
-        let mut best = Affine {
-            scale: range / top,
-            min,
-            q: quantize(top, min),
-        };
+        let mut best = Affine { scale: range / top, min, q: quantize(top, min) };
         let mut best_error = total(&best);
         let sum_w: f32 = w.iter().sum();
         let sum_x: f32 = w.iter().zip(x).map(|(w, x)| w * x).sum();
@@ -129,10 +114,7 @@ pub(super) struct Linear<const N: usize> {
 }
 
 impl<const N: usize> Linear<N> {
-    const ZERO: Self = Linear {
-        scale: 0.0,
-        q: [0; N],
-    };
+    const ZERO: Self = Linear { scale: 0.0, q: [0; N] };
 
     /// Codes of `x` at an inverse scale, limited to `lo..=hi`.
     fn codes(x: &[f32; N], inverse: f32, lo: i8, hi: i8) -> [i8; N] {
@@ -155,10 +137,7 @@ impl<const N: usize> Linear<N> {
         }
         let inverse = |step: i8| -(f32::from(half) + 0.1 * f32::from(step)) / peak;
         let codes = |inverse| Self::codes(x, inverse, -half, half - 1);
-        let mut best = Linear {
-            scale: 1.0 / inverse(0),
-            q: codes(inverse(0)),
-        };
+        let mut best = Linear { scale: 1.0 / inverse(0), q: codes(inverse(0)) };
         let mut best_gain = 0.0;
         for step in core::iter::once(0).chain(-9..=-1).chain(1..=9) {
             let q = codes(inverse(step));
@@ -198,13 +177,7 @@ impl<const N: usize> Linear<N> {
             });
             let error = error.sum();
             if error < best_error {
-                (best, best_error) = (
-                    Linear {
-                        scale: 1.0 / inverse,
-                        q,
-                    },
-                    error,
-                );
+                (best, best_error) = (Linear { scale: 1.0 / inverse, q }, error);
             }
         }
         best.refine(x, w, 0, q_max)

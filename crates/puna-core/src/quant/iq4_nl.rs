@@ -13,9 +13,7 @@ pub const D: usize = 0;
 pub const QS: usize = 2;
 
 /// The levels, shared with IQ4_XS.
-pub const VALUES: [i8; 16] = [
-    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
-];
+pub const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// Expands a block.
 pub fn dequantize_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
@@ -33,21 +31,14 @@ pub fn quantize_block(x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; B
     let inverse = inverse(d);
     let mut block = [0; BYTES];
     put_f16(&mut block, D, d);
-    put(
-        &mut block,
-        QS,
-        &pack::<4, 16>(&x.map(|v| nearest_level(v * inverse)), 16),
-    );
+    put(&mut block, QS, &pack::<4, 16>(&x.map(|v| nearest_level(v * inverse)), 16));
     block
 }
 
 /// The index of the level nearest to `x`; a value halfway between two takes the upper.
 pub(super) fn nearest_level(x: f32) -> u8 {
     // Twice the midpoints, to keep them whole.
-    VALUES
-        .windows(2)
-        .map(|pair| u8::from(2.0 * x >= f32::from(pair[0]) + f32::from(pair[1])))
-        .sum()
+    VALUES.windows(2).map(|pair| u8::from(2.0 * x >= f32::from(pair[0]) + f32::from(pair[1]))).sum()
 }
 
 /// The least squares scale among 16 candidates: the peak on ±127 and its neighbourhood.

@@ -51,10 +51,7 @@ pub fn quantize_block(x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; B
         *q = x[s].map(|v| nearest_level(v * inverse));
     }
     let scales = scales.map(|s| (s + 32) as u8);
-    let high = scales
-        .iter()
-        .rev()
-        .fold(0u16, |bits, s| bits << 2 | u16::from(s >> 4));
+    let high = scales.iter().rev().fold(0u16, |bits, s| bits << 2 | u16::from(s >> 4));
     let mut block = [0; BYTES];
     put_f16(&mut block, D, d);
     put(&mut block, SCALES_H, &high.to_le_bytes());

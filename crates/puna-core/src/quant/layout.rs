@@ -39,10 +39,7 @@ pub(super) fn through_f16(value: f32) -> f32 {
 pub(super) fn unpack<const BITS: usize, const N: usize>(packed: &[u8], run: usize) -> [u8; N] {
     let mask = (1u8 << BITS) - 1;
     let mut codes = [0; N];
-    for (codes, packed) in codes
-        .chunks_exact_mut(run * 8 / BITS)
-        .zip(packed.chunks_exact(run))
-    {
+    for (codes, packed) in codes.chunks_exact_mut(run * 8 / BITS).zip(packed.chunks_exact(run)) {
         for (plane, codes) in codes.chunks_exact_mut(run).enumerate() {
             for (code, byte) in codes.iter_mut().zip(packed) {
                 *code = (byte >> (plane * BITS)) & mask;
@@ -56,10 +53,7 @@ pub(super) fn unpack<const BITS: usize, const N: usize>(packed: &[u8], run: usiz
 pub(super) fn pack<const BITS: usize, const B: usize>(codes: &[u8], run: usize) -> [u8; B] {
     let mask = (1u8 << BITS) - 1;
     let mut packed = [0; B];
-    for (codes, packed) in codes
-        .chunks_exact(run * 8 / BITS)
-        .zip(packed.chunks_exact_mut(run))
-    {
+    for (codes, packed) in codes.chunks_exact(run * 8 / BITS).zip(packed.chunks_exact_mut(run)) {
         for (plane, codes) in codes.chunks_exact(run).enumerate() {
             for (code, byte) in codes.iter().zip(packed.iter_mut()) {
                 *byte |= (code & mask) << (plane * BITS);

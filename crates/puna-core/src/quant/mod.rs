@@ -91,24 +91,13 @@ impl core::fmt::Display for QuantError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match *self {
             Self::PartialBlock { dtype, values } => {
-                write!(
-                    f,
-                    "a {dtype} row needs a multiple of {} values, found {values}",
-                    dtype.block_len()
-                )
+                write!(f, "a {dtype} row needs a multiple of {} values, found {values}", dtype.block_len())
             }
-            Self::ByteLength {
-                dtype,
-                expected,
-                found,
-            } => {
+            Self::ByteLength { dtype, expected, found } => {
                 write!(f, "the {dtype} row takes {expected} bytes, found {found}")
             }
             Self::ImportanceLength { expected, found } => {
-                write!(
-                    f,
-                    "importance needs {expected} weights, one per value, found {found}"
-                )
+                write!(f, "importance needs {expected} weights, one per value, found {found}")
             }
             Self::NoQuantizer { dtype } => write!(f, "{dtype} can be read but not written"),
         }
@@ -186,10 +175,7 @@ pub fn quantize_row(
     if let Some(importance) = importance
         && importance.len() != values.len()
     {
-        return Err(QuantError::ImportanceLength {
-            expected: values.len(),
-            found: importance.len(),
-        });
+        return Err(QuantError::ImportanceLength { expected: values.len(), found: importance.len() });
     }
     match dtype {
         DType::F32 => pack(values, out, plain::f32_encode),
@@ -227,11 +213,7 @@ fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<(), QuantE
         return Err(QuantError::PartialBlock { dtype, values });
     };
     if bytes != expected {
-        return Err(QuantError::ByteLength {
-            dtype,
-            expected,
-            found: bytes,
-        });
+        return Err(QuantError::ByteLength { dtype, expected, found: bytes });
     }
     Ok(())
 }

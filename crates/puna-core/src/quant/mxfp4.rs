@@ -39,11 +39,7 @@ pub fn dequantize_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 pub fn quantize_block(x: &[f32; LEN]) -> [u8; BYTES] {
     let peak = peak(x).abs();
     // The largest code is 6 = 1.5 · 2². Conversion to u8 saturates, so tiny and infinite peaks are fine.
-    let exponent = if peak > 0.0 {
-        (libm::floorf(libm::log2f(peak)) - 2.0 + 127.0) as u8
-    } else {
-        0
-    };
+    let exponent = if peak > 0.0 { (libm::floorf(libm::log2f(peak)) - 2.0 + 127.0) as u8 } else { 0 };
     let d = half_scale(exponent);
     let mut block = [0; BYTES];
     block[E] = exponent;
@@ -54,8 +50,5 @@ pub fn quantize_block(x: &[f32; LEN]) -> [u8; BYTES] {
 /// The code nearest to `x` under scale `d`, the first of equals.
 fn nearest_code(x: f32, d: f32) -> u8 {
     let error = |code: u8| (d * f32::from(VALUES[usize::from(code)]) - x).abs();
-    (1..16).fold(
-        0,
-        |best, code| if error(code) < error(best) { code } else { best },
-    )
+    (1..16).fold(0, |best, code| if error(code) < error(best) { code } else { best })
 }

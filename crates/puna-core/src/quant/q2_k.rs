@@ -36,11 +36,7 @@ pub fn quantize_block(x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; B
     const KIND: AffineKind = AffineKind {
         q_max: 3,
         scale_max: 15,
-        search: Search {
-            first: -0.5,
-            step: 0.1,
-            tries: 16,
-        },
+        search: Search { first: -0.5, step: 0.1, tries: 16 },
         absolute: true,
         level: 1.0,
     };

@@ -46,13 +46,7 @@ pub fn pack_scales(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
 /// Expands a block.
 pub fn dequantize_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let scales = core::array::from_fn(|i| block[SCALES + i]);
-    expand(
-        f16_at(block, D),
-        f16_at(block, DMIN),
-        &scales,
-        &unpack::<4, LEN>(&block[QS..], 32),
-        out,
-    );
+    expand(f16_at(block, D), f16_at(block, DMIN), &scales, &unpack::<4, LEN>(&block[QS..], 32), out);
 }
 
 /// Applies the scales and minima to the codes.
@@ -71,11 +65,7 @@ pub fn quantize_block(x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; B
     const KIND: AffineKind = AffineKind {
         q_max: 15,
         scale_max: 63,
-        search: Search {
-            first: -1.0,
-            step: 0.1,
-            tries: 21,
-        },
+        search: Search { first: -1.0, step: 0.1, tries: 21 },
         absolute: false,
         level: 2.0,
     };

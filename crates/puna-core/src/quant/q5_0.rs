@@ -51,8 +51,5 @@ pub(super) fn codes(high: u32, low: &[u8]) -> [u8; LEN] {
 
 /// The field `QH` of 5-bit codes.
 pub(super) fn high_bits(q: &[u8; LEN]) -> [u8; 4] {
-    q.iter()
-        .rev()
-        .fold(0u32, |bits, q| bits << 1 | u32::from(q >> 4 & 1))
-        .to_le_bytes()
+    q.iter().rev().fold(0u32, |bits, q| bits << 1 | u32::from(q >> 4 & 1)).to_le_bytes()
 }

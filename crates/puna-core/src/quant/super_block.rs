@@ -57,24 +57,12 @@ impl<const SUBS: usize> AffineBlock<SUBS> {
         let (dmin, mins) = unsigned_codes(&mins, weight, kind.scale_max);
 
         let mut q = [0; LEN];
-        for (s, (x, q)) in x
-            .as_chunks::<N>()
-            .0
-            .iter()
-            .zip(q.as_chunks_mut::<N>().0)
-            .enumerate()
-        {
+        for (s, (x, q)) in x.as_chunks::<N>().0.iter().zip(q.as_chunks_mut::<N>().0).enumerate() {
             let inverse = inverse(d * f32::from(scales[s]));
             let min = dmin * f32::from(mins[s]);
             *q = x.map(|v| nearest((v + min) * inverse).clamp(0, kind.q_max.into()) as u8);
         }
-        AffineBlock {
-            d,
-            dmin,
-            scales,
-            mins,
-            q,
-        }
+        AffineBlock { d, dmin, scales, mins, q }
     }
 }
 
@@ -86,10 +74,7 @@ fn unsigned_codes<const S: usize>(scales: &[f32; S], weight: Option<&[f32; S]>, 
     }
     let step = scales.iter().copied().fold(0.0, f32::max) / f32::from(max);
     let inverse = inverse(step);
-    (
-        through_f16(step),
-        scales.map(|s| nearest(s * inverse).clamp(0, max.into()) as u8),
-    )
+    (through_f16(step), scales.map(|s| nearest(s * inverse).clamp(0, max.into()) as u8))
 }
 
 /// The symmetric formats Q3_K and Q6_K: 16 sub-blocks, `y = d · scales[s] · q`.
@@ -105,13 +90,7 @@ impl SymmetricBlock {
         let (lo, hi) = (-i32::from(half), i32::from(half) - 1);
         let d = through_f16(d);
         let mut q = [0; LEN];
-        for (s, (x, q)) in x
-            .as_chunks::<16>()
-            .0
-            .iter()
-            .zip(q.as_chunks_mut::<16>().0)
-            .enumerate()
-        {
+        for (s, (x, q)) in x.as_chunks::<16>().0.iter().zip(q.as_chunks_mut::<16>().0).enumerate() {
             let inverse = inverse(d * f32::from(scales[s]));
             *q = x.map(|v| nearest(v * inverse).clamp(lo, hi) as i8);
         }
@@ -124,8 +103,5 @@ pub(super) fn signed_codes<const S: usize>(scales: &[f32; S], half: i16) -> (f32
     let step = -peak(scales) / f32::from(half);
     let inverse = inverse(step);
     let half = i32::from(half);
-    (
-        step,
-        scales.map(|s| nearest(s * inverse).clamp(-half, half - 1) as i8),
-    )
+    (step, scales.map(|s| nearest(s * inverse).clamp(-half, half - 1) as i8))
 }

@@ -43,11 +43,7 @@ pub fn quantize_block(x: &[f32; LEN]) -> [u8; BYTES] {
     for (byte, bytes, in_byte, first) in STRETCHES {
         for i in 0..bytes {
             let digit = |n: usize| {
-                if n < in_byte {
-                    u16::from(trits[first + n * bytes + i])
-                } else {
-                    0
-                }
+                if n < in_byte { u16::from(trits[first + n * bytes + i]) } else { 0 }
             };
             let sum = (0..5).fold(0, |sum, n| sum * 3 + digit(n));
             block[byte + i] = (sum * 256).div_ceil(243) as u8;

@@ -17,12 +17,8 @@ pub fn attend(
     out: &mut [f32],
 ) {
     let first = window.start(p);
-    let dot = |k: u64| {
-        q.iter()
-            .enumerate()
-            .map(|(i, &q)| f64::from(q) * f64::from(load(0, k, i)))
-            .sum::<f64>()
-    };
+    let dot =
+        |k: u64| q.iter().enumerate().map(|(i, &q)| f64::from(q) * f64::from(load(0, k, i))).sum::<f64>();
     let scores: Vec<f64> = (first..=p).map(|k| dot(k) * f64::from(scale)).collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sums = vec![0.0f64; out.len()];

@@ -33,16 +33,9 @@ impl RefDevice {
     fn vector(&self, op: &'static str, v: Vector) -> Result<Vec<f32>, DeviceError> {
         let handle = DeviceError::Handle { op, what: "vector" };
         let region = self.weights.get(v.weight.0 as usize).ok_or(handle.clone())?;
-        let end = v
-            .offset
-            .checked_add(v.len)
-            .and_then(|n| n.checked_mul(4))
-            .ok_or(handle.clone())?;
+        let end = v.offset.checked_add(v.len).and_then(|n| n.checked_mul(4)).ok_or(handle.clone())?;
         let bytes = region.bytes().get(v.offset * 4..end).ok_or(handle)?;
-        Ok(bytes
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect())
+        Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
     fn mat<'a>(
@@ -53,11 +46,9 @@ impl RefDevice {
     ) -> Result<MatData<'a>, DeviceError> {
         let region = self.weights.get(mat.weight.0 as usize);
         match region.map(Region::bytes) {
-            Some(bytes) if mat.end().is_some_and(|end| end <= bytes.len()) => Ok(MatData {
-                mat,
-                bytes,
-                scale: scale.as_deref(),
-            }),
+            Some(bytes) if mat.end().is_some_and(|end| end <= bytes.len()) => {
+                Ok(MatData { mat, bytes, scale: scale.as_deref() })
+            }
             _ => Err(DeviceError::Handle { op, what: "matrix" }),
         }
     }
@@ -71,18 +62,12 @@ impl RefDevice {
             Some(Storage::F32(v)) => v.get(rows.offset..rows.offset + rows.len()),
             _ => None,
         }
-        .ok_or(DeviceError::Handle {
-            op,
-            what: "input rows",
-        })
+        .ok_or(DeviceError::Handle { op, what: "input rows" })
     }
 
     /// Takes the whole buffer of `rows` out, so that inputs can be read while it is written; [`put`](Self::put) gives it back.
     fn take(&mut self, op: &'static str, rows: &Rows) -> Result<Vec<f32>, DeviceError> {
-        let error = DeviceError::Handle {
-            op,
-            what: "output rows",
-        };
+        let error = DeviceError::Handle { op, what: "output rows" };
         let storage = self.buffers.get_mut(rows.buf.0 as usize).ok_or(error.clone())?;
         match storage {
             Storage::F32(v) if rows.offset + rows.len() <= v.len() => Ok(core::mem::take(v)),
@@ -114,10 +99,7 @@ impl RefDevice {
         match (storage, kv.elem) {
             (Some(s @ Storage::F32(v)), Elem::F32) if v.len() >= kv.block_len() => Ok(s),
             (Some(s @ Storage::F16(v)), Elem::F16) if v.len() >= kv.block_len() => Ok(s),
-            _ => Err(DeviceError::Handle {
-                op,
-                what: "key/value block",
-            }),
+            _ => Err(DeviceError::Handle { op, what: "key/value block" }),
         }
     }
 
@@ -144,12 +126,8 @@ impl RefDevice {
         const OP: &str = "QkPrepare";
         let inv_freq = op.rope.map(|r| self.vector(OP, r.inv_freq)).transpose()?;
         let rope = inv_freq.as_deref().zip(op.rope.map(|r| r.pairs));
-        let prep = HeadPrep {
-            head_dim: op.head_dim,
-            rope,
-            norm_eps: op.norm_eps,
-            temperature: op.temperature,
-        };
+        let prep =
+            HeadPrep { head_dim: op.head_dim, rope, norm_eps: op.norm_eps, temperature: op.temperature };
         self.with_out(OP, &op.x, |_, x| {
             qk_prepare(x, op.x.width, op.pos, &prep);
             Ok(())
@@ -184,9 +162,7 @@ impl RefDevice {
         let group = op.q.width / (kv.n_kv_heads * kv.head_dim);
         self.with_out(OP, &op.out, |d, out| {
             let q = d.f32s(OP, &op.q)?;
-            let blocks = (0..kv.blocks.len())
-                .map(|b| d.block(OP, kv, b))
-                .collect::<Result<Vec<_>, _>>()?;
+            let blocks = (0..kv.blocks.len()).map(|b| d.block(OP, kv, b)).collect::<Result<Vec<_>, _>>()?;
             let heads = q.chunks_exact(kv.head_dim).zip(out.chunks_exact_mut(kv.head_dim));
             for (i, (q, out)) in heads.enumerate() {
                 let (r, head) = (i / (group * kv.n_kv_heads), i % (group * kv.n_kv_heads) / group);
@@ -228,14 +204,8 @@ impl RefDevice {
         let (mut ids, mut scores) = self.picks(OP, &op.picks, len)?;
         let scale = self.scale(OP, op.router)?;
         let router = self.mat(OP, op.router, &scale)?;
-        route(
-            self.f32s(OP, &op.x)?,
-            &router,
-            op.picks.top_k,
-            &mut ids[..len],
-            &mut scores[..len],
-        )
-        .map_err(|e| unsupported(OP, op.router.dtype, e))?;
+        route(self.f32s(OP, &op.x)?, &router, op.picks.top_k, &mut ids[..len], &mut scores[..len])
+            .map_err(|e| unsupported(OP, op.router.dtype, e))?;
         self.buffers[op.picks.ids.0 as usize] = Storage::U32(ids);
         self.buffers[op.picks.scores.0 as usize] = Storage::F32(scores);
         Ok(())
@@ -248,22 +218,11 @@ impl RefDevice {
         self.with_out(OP, &op.out, |d, out| {
             let mats = || op.experts.iter().flat_map(|e| [&e.gate, &e.up, &e.down]);
             let scales = mats().map(|m| d.scale(OP, m)).collect::<Result<Vec<_>, _>>()?;
-            let mats = mats()
-                .zip(&scales)
-                .map(|(m, s)| d.mat(OP, m, s))
-                .collect::<Result<Vec<_>, _>>()?;
+            let mats = mats().zip(&scales).map(|(m, s)| d.mat(OP, m, s)).collect::<Result<Vec<_>, _>>()?;
             let (experts, _) = mats.as_chunks::<3>();
             let x = d.f32s(OP, &op.x)?;
-            expert_ffn(
-                x,
-                op.x.width,
-                experts,
-                op.picks.top_k,
-                &ids[..len],
-                &scores[..len],
-                out,
-            )
-            .map_err(|e| unsupported(OP, op.experts.first().map_or(DType::F32, |e| e.gate.dtype), e))
+            expert_ffn(x, op.x.width, experts, op.picks.top_k, &ids[..len], &scores[..len], out)
+                .map_err(|e| unsupported(OP, op.experts.first().map_or(DType::F32, |e| e.gate.dtype), e))
         })
     }
 }
@@ -275,10 +234,7 @@ fn unsupported(op: &'static str, dtype: DType, _: QuantError) -> DeviceError {
 
 impl Device for RefDevice {
     fn info(&self) -> DeviceInfo {
-        DeviceInfo {
-            name: "reference".into(),
-            kernels: DType::ALL.map(|t| (t, "scalar, f64 sums")).to_vec(),
-        }
+        DeviceInfo { name: "reference".into(), kernels: DType::ALL.map(|t| (t, "scalar, f64 sums")).to_vec() }
     }
 
     fn load(&mut self, region: &Region) -> Result<Weight, DeviceError> {
@@ -289,8 +245,7 @@ impl Device for RefDevice {
     fn alloc(&mut self, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
         fn zeros<T: Clone>(elem: Elem, zero: T, len: usize) -> Result<Vec<T>, DeviceError> {
             let mut v = Vec::new();
-            v.try_reserve_exact(len)
-                .map_err(|_| DeviceError::out_of_memory(elem, len))?;
+            v.try_reserve_exact(len).map_err(|_| DeviceError::out_of_memory(elem, len))?;
             v.resize(len, zero);
             Ok(v)
         }
@@ -315,12 +270,7 @@ impl Device for RefDevice {
     }
 
     fn write(&mut self, to: Buf, at: usize, values: &[f32]) -> Result<(), DeviceError> {
-        let rows = Rows {
-            buf: to,
-            offset: at,
-            n_rows: 1,
-            width: values.len(),
-        };
+        let rows = Rows { buf: to, offset: at, n_rows: 1, width: values.len() };
         self.with_out("write", &rows, |_, out| {
             out.copy_from_slice(values);
             Ok(())
@@ -336,12 +286,7 @@ impl Device for RefDevice {
                 embed_rows(&table, op.tokens, out).map_err(|e| unsupported("EmbedRows", op.table.dtype, e))
             }),
             Op::RmsNorm(op) => self.with_out("RmsNorm", &op.out, |d, out| {
-                rms_norm(
-                    d.f32s("RmsNorm", &op.x)?,
-                    &d.vector("RmsNorm", op.weight)?,
-                    op.eps,
-                    out,
-                );
+                rms_norm(d.f32s("RmsNorm", &op.x)?, &d.vector("RmsNorm", op.weight)?, op.eps, out);
                 Ok(())
             }),
             Op::MatMul(op) => self.matmul(op),
@@ -358,12 +303,7 @@ impl Device for RefDevice {
         let values = self.f32s("read", from)?;
         if values.len() != into.len() {
             let (expected, found) = (values.len() as u64, into.len() as u64);
-            return Err(DeviceError::Shape {
-                op: "read",
-                what: "host length",
-                expected,
-                found,
-            });
+            return Err(DeviceError::Shape { op: "read", what: "host length", expected, found });
         }
         into.copy_from_slice(values);
         Ok(())

@@ -21,11 +21,7 @@ impl MatData<'_> {
     pub fn row(&self, r: usize, out: &mut [f32]) -> Result<(), QuantError> {
         let start = self.mat.offset + r * self.mat.stride;
         let len = self.mat.row_bytes().unwrap_or(0);
-        dequantize_row(
-            self.mat.dtype,
-            self.bytes.get(start..start + len).unwrap_or(&[]),
-            out,
-        )
+        dequantize_row(self.mat.dtype, self.bytes.get(start..start + len).unwrap_or(&[]), out)
     }
 }
 
@@ -44,11 +40,7 @@ pub fn matmul(
         for (o, out) in out.iter_mut().enumerate() {
             let scale = w.scale.map_or(1.0, |s| f64::from(s[o]));
             let value = sums[r * n_out + o] * scale + bias.map_or(0.0, |b| f64::from(b[o]));
-            *out = if add {
-                (f64::from(*out) + value) as f32
-            } else {
-                value as f32
-            };
+            *out = if add { (f64::from(*out) + value) as f32 } else { value as f32 };
         }
     }
     Ok(())
@@ -67,11 +59,7 @@ fn products(x: &[f32], w: &MatData<'_>, n: usize) -> Result<Vec<f64>, QuantError
             let sums = &mut sums[r * n_out..(r + 1) * n_out];
             match w.mat.layout {
                 Layout::OutIn => {
-                    sums[stored] = x
-                        .iter()
-                        .zip(&row)
-                        .map(|(&a, &b)| f64::from(a) * f64::from(b))
-                        .sum();
+                    sums[stored] = x.iter().zip(&row).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
                 }
                 Layout::InOut => {
                     for (sum, &b) in sums.iter_mut().zip(&row) {

@@ -2,10 +2,7 @@
 
 /// One or more rows of `weight.len()` values each.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    for (x, out) in x
-        .chunks_exact(weight.len())
-        .zip(out.chunks_exact_mut(weight.len()))
-    {
+    for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
         let factor = inverse_rms(x, eps);
         for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
             *out = x * factor * w;

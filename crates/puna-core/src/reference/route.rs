@@ -17,10 +17,7 @@ pub fn route(
     let picks = ids.chunks_exact_mut(top_k).zip(scores.chunks_exact_mut(top_k));
     for (x, (ids, scores)) in x.chunks_exact(n_in).zip(picks) {
         matmul(x, router, None, &mut logits, false)?;
-        logits
-            .iter_mut()
-            .filter(|v| v.is_nan())
-            .for_each(|v| *v = f32::NEG_INFINITY);
+        logits.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NEG_INFINITY);
         let mut taken = vec![false; n_experts];
         for (id, score) in ids.iter_mut().zip(scores) {
             let mut best = None;

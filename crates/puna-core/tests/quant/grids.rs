@@ -4,36 +4,12 @@ use puna_core::quant::codebook;
 
 #[test]
 fn codebooks_are_whole() {
-    check(
-        &codebook::IQ2_XXS,
-        38611,
-        "05826b5d3e472a3a78f196be62ac78acf81df0f909626e12ab9fa2a5d490dd54",
-    );
-    check(
-        &codebook::IQ2_XS,
-        81582,
-        "06e47aaca60b4dc1d9b5a3f34540437058a6b142b4d7a59d5ded769b4d1bf1de",
-    );
-    check(
-        &codebook::IQ2_S,
-        167_589,
-        "e1aa1473412b0552c2174c30ef22ab4073f6a181b85a17056e8249bd2932fd88",
-    );
-    check(
-        &codebook::IQ3_XXS,
-        25592,
-        "46e35f5a997efdee6c99ce57854c8a0d4f0ff8ca57e5e8a60c0793ea580acf5d",
-    );
-    check(
-        &codebook::IQ3_S,
-        12748,
-        "bd1af4945a1717c65610b0284e4628b9a1ba3b306fae3a06f6e5f597356e349f",
-    );
-    check(
-        &codebook::IQ1,
-        -15,
-        "07540ffc1aeaf6ad4d97e96b0fcc765aae39671d4ae4a27bbd0e796fde167c6a",
-    );
+    check(&codebook::IQ2_XXS, 38611, "05826b5d3e472a3a78f196be62ac78acf81df0f909626e12ab9fa2a5d490dd54");
+    check(&codebook::IQ2_XS, 81582, "06e47aaca60b4dc1d9b5a3f34540437058a6b142b4d7a59d5ded769b4d1bf1de");
+    check(&codebook::IQ2_S, 167_589, "e1aa1473412b0552c2174c30ef22ab4073f6a181b85a17056e8249bd2932fd88");
+    check(&codebook::IQ3_XXS, 25592, "46e35f5a997efdee6c99ce57854c8a0d4f0ff8ca57e5e8a60c0793ea580acf5d");
+    check(&codebook::IQ3_S, 12748, "bd1af4945a1717c65610b0284e4628b9a1ba3b306fae3a06f6e5f597356e349f");
+    check(&codebook::IQ1, -15, "07540ffc1aeaf6ad4d97e96b0fcc765aae39671d4ae4a27bbd0e796fde167c6a");
 }
 
 #[test]
@@ -48,19 +24,13 @@ fn eighth_sign_makes_the_count_even() {
 fn check<const L: usize>(grid: &[[i8; L]], sum: i32, digest: &str) {
     let levels = grid.as_flattened();
     assert_eq!(levels.iter().map(|v| i32::from(*v)).sum::<i32>(), sum);
-    assert_eq!(
-        sha256(&levels.iter().map(|v| *v as u8).collect::<Vec<_>>()),
-        digest
-    );
+    assert_eq!(sha256(&levels.iter().map(|v| *v as u8).collect::<Vec<_>>()), digest);
 }
 
 /// SHA-256 (FIPS 180-4) in hexadecimal.
 fn sha256(data: &[u8]) -> String {
     // Fractional bits of the square roots of the first 8, and cube roots of the first 64 primes.
-    let primes: Vec<f64> = (2u32..312)
-        .filter(|n| (2..*n).all(|d| n % d != 0))
-        .map(f64::from)
-        .collect();
+    let primes: Vec<f64> = (2u32..312).filter(|n| (2..*n).all(|d| n % d != 0)).map(f64::from).collect();
     let fraction = |root: f64| (root.fract() * 4_294_967_296.0) as u32;
     let mut state: [u32; 8] = core::array::from_fn(|i| fraction(primes[i].sqrt()));
     let constants: [u32; 64] = core::array::from_fn(|i| fraction(primes[i].cbrt()));
@@ -70,12 +40,7 @@ fn sha256(data: &[u8]) -> String {
     message.resize((message.len() + 8).next_multiple_of(64) - 8, 0);
     message.extend((8 * data.len() as u64).to_be_bytes());
     for block in message.as_chunks::<64>().0 {
-        let mut w: Vec<u32> = block
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| u32::from_be_bytes(*b))
-            .collect();
+        let mut w: Vec<u32> = block.as_chunks().0.iter().map(|b| u32::from_be_bytes(*b)).collect();
         for i in 16..64 {
             let (a, b) = (w[i - 15], w[i - 2]);
             let a = a.rotate_right(7) ^ a.rotate_right(18) ^ a >> 3;

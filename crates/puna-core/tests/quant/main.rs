@@ -30,9 +30,7 @@ fn hash(mut x: u32) -> u32 {
 
 /// `n` values in (−1, 1).
 fn uniform(seed: u32, n: usize) -> Vec<f32> {
-    (0..n as u32)
-        .map(|k| ((f64::from(hash(seed + k)) / 4_294_967_296.0 - 0.5) * 2.0) as f32)
-        .collect()
+    (0..n as u32).map(|k| ((f64::from(hash(seed + k)) / 4_294_967_296.0 - 0.5) * 2.0) as f32).collect()
 }
 
 /// √(Σ w·error² / Σ w·x²).

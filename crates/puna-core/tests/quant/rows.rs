@@ -48,11 +48,7 @@ fn bound(dtype: DType) -> f64 {
 
 #[test]
 fn round_trips_stay_within_the_format() {
-    let x: Vec<f32> = uniform(1, 1024)
-        .iter()
-        .zip(uniform(9000, 1024))
-        .map(|(a, b)| a + b)
-        .collect();
+    let x: Vec<f32> = uniform(1, 1024).iter().zip(uniform(9000, 1024)).map(|(a, b)| a + b).collect();
     for dtype in QUANTIZABLE {
         let ones = vec![1.0; x.len()];
         for importance in [None, Some(ones.as_slice())] {
@@ -90,11 +86,7 @@ fn magnitudes_from_tiny_to_huge_keep_their_scale() {
     let x = uniform(42, 256);
     for dtype in QUANTIZABLE {
         // F8_E4M3 has no scale of its own: its subnormals begin at 2⁻⁶ and its values end at 448.
-        let scales: &[f32] = if dtype == DType::F8E4M3 {
-            &[1.0, 100.0]
-        } else {
-            &[1e-2, 1.0, 100.0]
-        };
+        let scales: &[f32] = if dtype == DType::F8E4M3 { &[1.0, 100.0] } else { &[1e-2, 1.0, 100.0] };
         for scale in scales {
             let x: Vec<f32> = x.iter().map(|v| v * scale).collect();
             let error = relative_error(&x, &dequantize(dtype, &quantize(dtype, &x, None)), None);
@@ -142,11 +134,7 @@ fn every_byte_pattern_can_be_read() {
         for seed in 0..200u32 {
             let fill = (seed.wrapping_mul(97) % 256) as u8;
             let byte = |k| {
-                if seed < 100 {
-                    hash(seed << 16 | k) as u8
-                } else {
-                    fill
-                }
+                if seed < 100 { hash(seed << 16 | k) as u8 } else { fill }
             };
             let bytes: Vec<u8> = (0..2 * dtype.block_bytes() as u32).map(byte).collect();
             assert_eq!(dequantize(dtype, &bytes).len(), 2 * dtype.block_len());
@@ -163,56 +151,26 @@ fn lengths_that_do_not_fit_are_refused() {
         for found in [2 * bytes - 1, 2 * bytes + 1, 0] {
             assert_eq!(
                 dequantize_row(dtype, &data[..found], &mut vec![0.0; 2 * len]),
-                Err(QuantError::ByteLength {
-                    dtype,
-                    expected: 2 * bytes,
-                    found
-                })
+                Err(QuantError::ByteLength { dtype, expected: 2 * bytes, found })
             );
         }
         if len > 1 {
             assert_eq!(
                 dequantize_row(dtype, &data[..bytes], &mut vec![0.0; len - 1]),
-                Err(QuantError::PartialBlock {
-                    dtype,
-                    values: len - 1
-                })
+                Err(QuantError::PartialBlock { dtype, values: len - 1 })
             );
         }
         let mut out = vec![0; bytes];
         let written = quantize_row(dtype, &vec![0.0; 2 * len], None, &mut out);
         if can_quantize(dtype) {
-            assert_eq!(
-                written,
-                Err(QuantError::ByteLength {
-                    dtype,
-                    expected: 2 * bytes,
-                    found: bytes
-                })
-            );
+            assert_eq!(written, Err(QuantError::ByteLength { dtype, expected: 2 * bytes, found: bytes }));
             let written = quantize_row(dtype, &vec![0.0; len], Some(&vec![1.0; len + 1]), &mut out);
-            assert_eq!(
-                written,
-                Err(QuantError::ImportanceLength {
-                    expected: len,
-                    found: len + 1
-                })
-            );
+            assert_eq!(written, Err(QuantError::ImportanceLength { expected: len, found: len + 1 }));
         } else {
             assert_eq!(written, Err(QuantError::NoQuantizer { dtype }));
         }
     }
-    assert_eq!(
-        DType::ALL
-            .into_iter()
-            .filter(|t| can_quantize(*t))
-            .collect::<Vec<_>>(),
-        QUANTIZABLE
-    );
-    let error = QuantError::ByteLength {
-        dtype: DType::Q4_K,
-        expected: 144,
-        found: 100,
-    };
+    assert_eq!(DType::ALL.into_iter().filter(|t| can_quantize(*t)).collect::<Vec<_>>(), QUANTIZABLE);
+    let error = QuantError::ByteLength { dtype: DType::Q4_K, expected: 144, found: 100 };
     assert_eq!(error.to_string(), "the Q4_K row takes 144 bytes, found 100");
 }
