@@ -1,0 +1,104 @@
+//! Reads a conversation from a JSON list of messages.
+
+use alloc::{format, string::String, vec::Vec};
+
+use super::{Message, Part, Role, StopReason, ToolCall};
+use crate::{Json, TextError};
+
+const WHAT: &str = "messages";
+
+/// Reads `[{"role", "content", "tool_calls", "stop_reason"}, …]`.
+///
+/// `role` is system, user, assistant or tool (ipython means the same). `content` is a string or a list of
+/// `{"type": "text", "text": …}`; it may be null or absent where there are tool calls. A tool call is
+/// `{"name", "arguments"}`, or the same inside `{"function": …}` with the arguments as JSON in a string.
+/// `stop_reason` is end_of_turn or end_of_message. Other keys are ignored.
+pub fn parse_messages(json: &[u8]) -> Result<Vec<Message>, TextError> {
+    let json: Json = serde_json::from_slice(json).map_err(|e| crate::json::parse_error(WHAT, &e))?;
+    let Json::Array(items) = json else {
+        return Err(TextError::malformed(WHAT, "top level", "an array of messages", json.kind()));
+    };
+    items.iter().enumerate().map(|(i, item)| message(item, &format!("message {i}"))).collect()
+}
+
+fn message(json: &Json, at: &str) -> Result<Message, TextError> {
+    if !matches!(json, Json::Object(_)) {
+        return Err(TextError::malformed(WHAT, at, "an object", json.kind()));
+    }
+    let name = string(json.get("role"), at, "role")?;
+    let role = Role::parse(name).ok_or_else(|| {
+        TextError::malformed(WHAT, format!("{at}, role"), "system, user, assistant or tool", name)
+    })?;
+    let tool_calls = match json.get("tool_calls") {
+        None | Some(Json::Null) => Vec::new(),
+        Some(Json::Array(calls)) => calls
+            .iter()
+            .enumerate()
+            .map(|(i, call)| tool_call(call, &format!("{at}, tool call {i}")))
+            .collect::<Result<_, _>>()?,
+        Some(other) => {
+            return Err(TextError::malformed(WHAT, format!("{at}, tool_calls"), "an array", other.kind()));
+        }
+    };
+    let content = match json.get("content") {
+        Some(Json::String(text)) => Vec::from([Part::Text(text.clone())]),
+        Some(Json::Array(parts)) => parts
+            .iter()
+            .enumerate()
+            .map(|(i, part)| content_part(part, &format!("{at}, part {i}")))
+            .collect::<Result<_, _>>()?,
+        None | Some(Json::Null) if !tool_calls.is_empty() => Vec::new(),
+        other => {
+            let found = other.map_or("nothing", Json::kind);
+            return Err(TextError::malformed(
+                WHAT,
+                format!("{at}, content"),
+                "a string or an array of parts",
+                found,
+            ));
+        }
+    };
+    let stop_reason = match json.get("stop_reason") {
+        None | Some(Json::Null) => StopReason::EndOfTurn,
+        value => match string(value, at, "stop_reason")? {
+            "end_of_turn" => StopReason::EndOfTurn,
+            "end_of_message" => StopReason::EndOfMessage,
+            other => {
+                let at = format!("{at}, stop_reason");
+                return Err(TextError::malformed(WHAT, at, "end_of_turn or end_of_message", other));
+            }
+        },
+    };
+    Ok(Message { role, content, tool_calls, stop_reason })
+}
+
+fn content_part(json: &Json, at: &str) -> Result<Part, TextError> {
+    match string(json.get("type"), at, "type")? {
+        "text" => Ok(Part::Text(string(json.get("text"), at, "text")?.into())),
+        other => Err(TextError::malformed(
+            WHAT,
+            format!("{at}, type"),
+            "text (images are given by the program)",
+            other,
+        )),
+    }
+}
+
+fn tool_call(json: &Json, at: &str) -> Result<ToolCall, TextError> {
+    let (call, wrapped) = json.get("function").map_or((json, false), |inner| (inner, true));
+    let name = String::from(string(call.get("name"), at, "name")?);
+    let arguments = match call.get("arguments").or_else(|| call.get("parameters")) {
+        None => Json::Object(Vec::new()),
+        Some(Json::String(text)) if wrapped => Json::parse(text.as_bytes()).map_err(|error| {
+            TextError::malformed(WHAT, format!("{at}, arguments"), "JSON in a string", error)
+        })?,
+        Some(value) => value.clone(),
+    };
+    Ok(ToolCall { name, arguments })
+}
+
+fn string<'j>(value: Option<&'j Json>, at: &str, key: &str) -> Result<&'j str, TextError> {
+    value.and_then(Json::as_str).ok_or_else(|| {
+        TextError::malformed(WHAT, format!("{at}, {key}"), "a string", value.map_or("nothing", Json::kind))
+    })
+}

@@ -1,0 +1,388 @@
+//! Hugging Face `tokenizer.json`, as far as byte-pair models of the Llama family use it.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, format, string::String, vec::Vec};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::added::Added;
+use super::bpe::{Bpe, Form, META_SPACE, Options, Prefix};
+use super::split::{self, Splitter};
+use super::vocab::{self, Kind, TokenTable};
+use super::{Engine, Parts, byte_level, byte_token};
+use crate::{Json, TextError, json, special};
+
+const WHAT: &str = "tokenizer.json";
+
+#[derive(Deserialize)]
+struct Probe<'a> {
+    #[serde(borrow)]
+    model: ProbeModel<'a>,
+}
+
+#[derive(Deserialize)]
+struct ProbeModel<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<AddedEntry>,
+    normalizer: Option<Json>,
+    pre_tokenizer: Option<Json>,
+    post_processor: Option<Json>,
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct AddedEntry {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    special: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    single_word: bool,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    vocab: Vocabulary,
+    merges: Vec<Merge>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    fuse_unk: Option<bool>,
+    byte_fallback: Option<bool>,
+    ignore_merges: Option<bool>,
+}
+
+/// Tokens and ids in the order of the file, repeated keys included.
+struct Vocabulary(Vec<(String, u32)>);
+
+impl<'de> Deserialize<'de> for Vocabulary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vocabulary;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tokens and their ids")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Vocabulary(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// A pair to merge: `["left", "right"]`, or "left right" in older files.
+struct Merge(String, String);
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pair;
+        impl<'de> Visitor<'de> for Pair {
+            type Value = Merge;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a pair of tokens, or two tokens with a space between")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
+                match text.split_once(' ') {
+                    Some((left, right)) if !right.contains(' ') => Ok(Merge(left.into(), right.into())),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merge, A::Error> {
+                let pair = (seq.next_element()?, seq.next_element()?, seq.next_element::<String>()?);
+                match pair {
+                    (Some(left), Some(right), None) => Ok(Merge(left, right)),
+                    _ => Err(serde::de::Error::invalid_length(0, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Pair)
+    }
+}
+
+pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
+    let syntax = |error: serde_json::Error| json::parse_error(WHAT, &error);
+    let probe: Probe<'_> = serde_json::from_slice(data).map_err(syntax)?;
+    if let Some(kind) = probe.model.kind.filter(|kind| kind != "BPE") {
+        return Err(TextError::unsupported("tokenizer model", kind, "BPE"));
+    }
+    let file: File = serde_json::from_slice(data).map_err(syntax)?;
+    let model = file.model;
+    for (name, value) in [
+        ("continuing_subword_prefix", &model.continuing_subword_prefix),
+        ("end_of_word_suffix", &model.end_of_word_suffix),
+    ] {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            return Err(TextError::unsupported(name, value, "none"));
+        }
+    }
+    if let Some(token) = file.added_tokens.iter().find(|token| token.single_word) {
+        return Err(TextError::unsupported("single_word of added token", &token.content, "false"));
+    }
+
+    let steps = Steps::read(file.normalizer.as_ref(), file.pre_tokenizer.as_ref())?;
+    let form = steps.form()?;
+    let bytes = matches!(form, Form::ByteLevel { .. });
+    let byte_fallback = model.byte_fallback.unwrap_or(false);
+    let table = table(&model.vocab.0, &file.added_tokens, bytes, byte_fallback)?;
+
+    // Tokens that are added are found in the text before merging, so merging must not give them.
+    let added_ids: std::collections::HashSet<u32> = file.added_tokens.iter().map(|token| token.id).collect();
+    let mut tokens = model.vocab.0;
+    tokens.retain(|(text, id)| !added_ids.contains(id) || model.unk_token.as_ref() == Some(text));
+    let merges = model.merges.into_iter().map(|Merge(left, right)| (left, right)).collect();
+    let options = Options {
+        whole_pieces: model.ignore_merges.unwrap_or(false),
+        byte_fallback,
+        unk: model.unk_token,
+        fuse_unk: model.fuse_unk.unwrap_or(false),
+    };
+    let engine = Engine::Bpe(Bpe::new(tokens.into_iter(), merges, options, form)?);
+
+    let id = |name: &str| file.added_tokens.iter().find(|token| token.content == name).map(|token| token.id);
+    let template = file.post_processor.as_ref().and_then(leading_special);
+    let bos =
+        template.or([special::BEGIN_OF_TEXT, "<s>"].into_iter().find(|name| id(name).is_some())).and_then(id);
+    let meta_cuts = steps.patterns == [split::O200K] && id(special::HEADER_START).is_some();
+    let added = file.added_tokens.into_iter().map(|token| Added {
+        text: token.content.into(),
+        id: token.id,
+        special: token.special,
+        lstrip: token.lstrip,
+        rstrip: token.rstrip,
+    });
+    let adds_bos = template.is_some() && bos.is_some();
+    Ok(Parts {
+        engine,
+        table,
+        added: added.collect(),
+        meta_cuts,
+        bos,
+        adds_bos,
+        eos: None,
+        stops: Vec::new(),
+    })
+}
+
+/// All tokens by id; ids without a token are holes.
+fn table(
+    tokens: &[(String, u32)],
+    added: &[AddedEntry],
+    bytes: bool,
+    byte_fallback: bool,
+) -> Result<TokenTable, TextError> {
+    let mut by_id: BTreeMap<u32, (&str, Option<bool>)> = BTreeMap::new();
+    for (text, id) in tokens {
+        if let Some((before, _)) = by_id.insert(*id, (text, None)) {
+            let at = format!("vocab, id {id}");
+            return Err(TextError::malformed(WHAT, at, "one token", format!("{before:?} and {text:?}")));
+        }
+    }
+    for token in added {
+        match by_id.insert(token.id, (&token.content, Some(token.special))) {
+            Some((before, _)) if before != token.content => {
+                let at = format!("added_tokens, id {}", token.id);
+                return Err(TextError::malformed(WHAT, at, format!("{before:?}"), &token.content));
+            }
+            _ => {}
+        }
+    }
+    let n = by_id.last_key_value().map_or(0, |(&id, _)| id as usize + 1);
+    vocab::check_count(n)?;
+    let mut table = TokenTable::with_capacity(n)?;
+    for (id, (text, added)) in by_id {
+        while table.len() < id as usize {
+            table.push(Kind::Hole, |_| {})?;
+        }
+        let kind = if added == Some(true) { Kind::Special } else { Kind::Text };
+        table.push(kind, |out| match added {
+            None if bytes && byte_level::push_bytes(text, out) => {}
+            None if !bytes => match byte_token(text).filter(|_| byte_fallback) {
+                Some(byte) => out.push(byte),
+                None => out.extend_from_slice(text.replace(META_SPACE, " ").as_bytes()),
+            },
+            _ => out.extend_from_slice(text.as_bytes()),
+        })?;
+    }
+    Ok(table)
+}
+
+/// What the normalizer and the pre-tokenizer do, in order.
+#[derive(Default)]
+struct Steps {
+    compose: bool,
+    prepend: bool,
+    escape: bool,
+    patterns: Vec<String>,
+    /// Byte-level, and whether it adds a space.
+    bytes: Option<bool>,
+    /// Metaspace: its prefix, and whether it cuts words.
+    meta: Option<(Prefix, bool)>,
+}
+
+impl Steps {
+    fn read(normalizer: Option<&Json>, pre_tokenizer: Option<&Json>) -> Result<Self, TextError> {
+        let mut steps = Self::default();
+        if let Some(json) = normalizer {
+            steps.normalizer(json)?;
+        }
+        if let Some(json) = pre_tokenizer {
+            steps.pre_tokenizer(json)?;
+        }
+        Ok(steps)
+    }
+
+    fn normalizer(&mut self, json: &Json) -> Result<(), TextError> {
+        let refuse = || {
+            let supported = "NFC, Prepend of ▁, Replace of a space by ▁, and sequences of these";
+            Err(TextError::unsupported("normalizer", json.dump(json::JsonStyle::default()), supported))
+        };
+        let text = |key| json.get(key).and_then(Json::as_str);
+        match text("type") {
+            Some("Sequence") => items(json, "normalizers")?.iter().try_for_each(|item| self.normalizer(item)),
+            Some("NFC") => {
+                self.compose = true;
+                Ok(())
+            }
+            Some("Prepend") if text("prepend") == Some("▁") && !self.escape => {
+                self.prepend = true;
+                Ok(())
+            }
+            Some("Replace") => {
+                let from =
+                    json.get("pattern").and_then(|pattern| pattern.get("String")).and_then(Json::as_str);
+                if from != Some(" ") || text("content") != Some("▁") {
+                    return refuse();
+                }
+                self.escape = true;
+                Ok(())
+            }
+            _ => refuse(),
+        }
+    }
+
+    fn pre_tokenizer(&mut self, json: &Json) -> Result<(), TextError> {
+        let refuse = || {
+            let supported = "Split (isolated), Digits, ByteLevel, Metaspace, and sequences of these";
+            Err(TextError::unsupported("pre-tokenizer", json.dump(json::JsonStyle::default()), supported))
+        };
+        let flag = |key, default| match json.get(key) {
+            Some(Json::Bool(value)) => *value,
+            _ => default,
+        };
+        if self.bytes.is_some() || self.meta.is_some() {
+            // Both change the text, so that a pattern after them means something else.
+            return refuse();
+        }
+        match json.get("type").and_then(Json::as_str) {
+            Some("Sequence") => {
+                return items(json, "pretokenizers")?.iter().try_for_each(|item| self.pre_tokenizer(item));
+            }
+            Some("Split") => {
+                let pattern = json.get("pattern");
+                let part = |key| pattern.and_then(|pattern| pattern.get(key)).and_then(Json::as_str);
+                let pattern = match (part("Regex"), part("String")) {
+                    (Some(regex), _) => String::from(regex),
+                    (None, Some(text)) if !text.is_empty() => regex::escape(text),
+                    _ => return refuse(),
+                };
+                let covers =
+                    [split::O200K, split::LLAMA3, split::QWEN2, split::GPT2].contains(&pattern.as_str());
+                match json.get("behavior").and_then(Json::as_str) {
+                    Some("Isolated") => {}
+                    Some("Removed") if flag("invert", false) && covers => {}
+                    _ => return refuse(),
+                }
+                self.patterns.push(pattern);
+            }
+            Some("Digits") => {
+                let each = flag("individual_digits", false);
+                self.patterns.push(if each { split::DIGIT.into() } else { format!("{}+", split::DIGIT) });
+            }
+            Some("ByteLevel") => {
+                let prefix_space = flag("add_prefix_space", true);
+                if prefix_space && !self.patterns.is_empty() {
+                    return refuse();
+                }
+                if flag("use_regex", true) {
+                    self.patterns.push(split::GPT2.into());
+                }
+                self.bytes = Some(prefix_space);
+            }
+            Some("Metaspace") if self.patterns.is_empty() => {
+                let prefix = match json.get("prepend_scheme").and_then(Json::as_str) {
+                    Some("never") => Prefix::Never,
+                    Some("first") => Prefix::First,
+                    Some("always") => Prefix::Every,
+                    None if flag("add_prefix_space", true) => Prefix::Every,
+                    None => Prefix::Never,
+                    Some(_) => return refuse(),
+                };
+                if json.get("replacement").and_then(Json::as_str) != Some("▁") {
+                    return refuse();
+                }
+                self.meta = Some((prefix, flag("split", true)));
+            }
+            _ => return refuse(),
+        }
+        Ok(())
+    }
+
+    fn form(&self) -> Result<Form, TextError> {
+        let patterns: Vec<&str> = self.patterns.iter().map(String::as_str).collect();
+        match (self.bytes, self.meta) {
+            (Some(prefix_space), _) if !self.prepend && !self.escape => Ok(Form::ByteLevel {
+                splitter: Splitter::new(&patterns)?,
+                compose: self.compose,
+                prefix_space,
+            }),
+            (None, Some((prefix, words))) if !self.prepend && !self.compose => {
+                Ok(Form::MetaSpace { prefix, once: true, words })
+            }
+            (None, None) if self.escape && !self.compose && patterns.is_empty() => {
+                let prefix = if self.prepend { Prefix::Every } else { Prefix::Never };
+                Ok(Form::MetaSpace { prefix, once: false, words: false })
+            }
+            _ => {
+                let supported = "ByteLevel, Metaspace, or a normalizer that writes spaces as ▁";
+                Err(TextError::unsupported(
+                    "combination of normalizer and pre-tokenizer",
+                    "this one",
+                    supported,
+                ))
+            }
+        }
+    }
+}
+
+fn items<'j>(json: &'j Json, key: &str) -> Result<&'j [Json], TextError> {
+    let found = json.get(key);
+    found
+        .and_then(Json::as_array)
+        .ok_or_else(|| TextError::malformed(WHAT, key, "an array", found.map_or("nothing", Json::kind)))
+}
+
+/// The special token that a template puts before a single text.
+fn leading_special(processor: &Json) -> Option<&str> {
+    match processor.get("type")?.as_str()? {
+        "Sequence" => processor.get("processors")?.as_array()?.iter().find_map(leading_special),
+        "TemplateProcessing" => {
+            processor.get("single")?.as_array()?.first()?.get("SpecialToken")?.get("id")?.as_str()
+        }
+        _ => None,
+    }
+}

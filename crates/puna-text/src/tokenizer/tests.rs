@@ -1,0 +1,1 @@
+//! Tests of tokenizers on small vocabularies of their own.
