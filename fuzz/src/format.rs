@@ -1,4 +1,5 @@
 //! Model files from hostile bytes: whatever they are, a table or an error, and what parses survives a round trip.
+#![expect(clippy::expect_used, reason = "a fuzz target reports by panicking")]
 
 use puna_format::gguf::{Gguf, GgufSet, GgufWriter, Strings, split};
 use puna_format::safetensors::{SafeTensors, ShardIndex, ShardSet};
@@ -46,10 +47,7 @@ fn rewrite(file: &Gguf, data: &[u8]) -> puna_format::Result<Vec<u8>> {
     }
     let mut stream = writer.start(Vec::new())?;
     for tensor in &file.tensors {
-        stream.write(
-            &tensor.name,
-            &data[tensor.range.start as usize..tensor.range.end as usize],
-        )?;
+        stream.write(&tensor.name, &data[tensor.range.start as usize..tensor.range.end as usize])?;
     }
     stream.finish()
 }

@@ -67,9 +67,7 @@ impl<'a> Cursor<'a> {
         let start = self.offset();
         self.demand(n as u64, 1, what)?;
         let room = self.len.min(self.limits.header_bytes) - start;
-        let size = usize::try_from(room)
-            .unwrap_or(usize::MAX)
-            .min(self.next_window.max(n));
+        let size = usize::try_from(room).unwrap_or(usize::MAX).min(self.next_window.max(n));
         self.next_window = (self.next_window * 2).min(LAST_WINDOW);
         self.window.clear();
         (self.window_start, self.pos) = (start, 0);

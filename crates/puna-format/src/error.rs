@@ -66,14 +66,7 @@ impl FormatError {
     /// An error about `what` (a key, a tensor, a part of the file).
     pub fn new(kind: ErrorKind, what: impl Display, expected: impl Display, found: impl Display) -> Self {
         let (what, expected, found) = (what.to_string(), expected.to_string(), found.to_string());
-        FormatError(Box::new(Inner {
-            kind,
-            what,
-            expected,
-            found,
-            offset: None,
-            file: None,
-        }))
+        FormatError(Box::new(Inner { kind, what, expected, found, offset: None, file: None }))
     }
 
     /// The same error at this byte of the file; an offset already known is kept.
@@ -136,14 +129,7 @@ impl FormatError {
 
 impl Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            what,
-            expected,
-            found,
-            offset,
-            file,
-            ..
-        } = &*self.0;
+        let Inner { what, expected, found, offset, file, .. } = &*self.0;
         if let Some(file) = file {
             write!(f, "{file}: ")?;
         }
@@ -173,34 +159,36 @@ impl Display for Quoted<'_> {
         for c in self.0.chars().take(SHOWN) {
             write!(f, "{}", c.escape_debug())?;
         }
-        f.write_str(if self.0.chars().nth(SHOWN).is_some() {
-            "…\""
-        } else {
-            "\""
-        })
+        f.write_str(if self.0.chars().nth(SHOWN).is_some() { "…\"" } else { "\"" })
+    }
+}
+
+/// A message of another library, cut when long.
+pub(crate) struct Clipped<'a>(pub(crate) &'a str);
+
+impl Display for Clipped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 160;
+        match self.0.char_indices().nth(SHOWN).and_then(|(end, _)| self.0.get(..end)) {
+            Some(shown) => write!(f, "{shown}…"),
+            None => f.write_str(self.0),
+        }
     }
 }
 
 /// `Vec::try_reserve_exact` with the error of this crate.
 pub(crate) fn reserve_exact<T>(vec: &mut Vec<T>, more: usize, what: impl Display) -> crate::Result<()> {
-    vec.try_reserve_exact(more)
-        .map_err(|e| out_of_memory(e, what, more.saturating_mul(size_of::<T>())))
+    vec.try_reserve_exact(more).map_err(|e| out_of_memory(e, what, more.saturating_mul(size_of::<T>())))
 }
 
 /// A copy of `text` whose allocation may fail.
 pub(crate) fn try_string(text: &str, what: impl Display) -> crate::Result<String> {
     let mut copy = String::new();
-    copy.try_reserve_exact(text.len())
-        .map_err(|e| out_of_memory(e, what, text.len()))?;
+    copy.try_reserve_exact(text.len()).map_err(|e| out_of_memory(e, what, text.len()))?;
     copy.push_str(text);
     Ok(copy)
 }
 
 pub(crate) fn out_of_memory(cause: TryReserveError, what: impl Display, bytes: usize) -> FormatError {
-    FormatError::new(
-        ErrorKind::OutOfMemory,
-        what,
-        format_args!("{bytes} bytes of memory"),
-        cause,
-    )
+    FormatError::new(ErrorKind::OutOfMemory, what, format_args!("{bytes} bytes of memory"), cause)
 }

@@ -16,9 +16,10 @@
 //! # Ok::<(), puna_format::FormatError>(())
 //! ```
 
-use crate::error::{ErrorKind, FormatError, Quoted, out_of_memory, try_string};
+use crate::error::{Clipped, ErrorKind, FormatError, Quoted, out_of_memory, try_string};
 use crate::{Limits, Result};
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
@@ -33,21 +34,11 @@ pub use serde_json::{Map, Number, Value};
 /// [`ErrorKind::Syntax`], with the byte offset.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value> {
     if bytes.len() as u64 > limits.json_bytes {
-        return Err(FormatError::limit(
-            "JSON file",
-            limits.json_bytes,
-            "bytes",
-            bytes.len() as u64,
-        ));
+        return Err(FormatError::limit("JSON file", limits.json_bytes, "bytes", bytes.len() as u64));
     }
     let trap = Trap::default();
     let values = Cell::new(limits.json_values);
-    let seed = ValueSeed {
-        trap: &trap,
-        limits,
-        values: &values,
-        depth: 0,
-    };
+    let seed = ValueSeed { trap: &trap, limits, values: &values, depth: 0 };
     deserialize(bytes, 0, "JSON file", &trap, seed)
 }
 
@@ -76,28 +67,31 @@ pub(crate) fn deserialize<'de, S: DeserializeSeed<'de>>(
         FormatError::new(ErrorKind::Utf8, what, "UTF-8", found).at(start + e.valid_up_to() as u64)
     })?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = seed
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
+    let value = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|e| {
         let at = start + position(bytes, e.line(), e.column());
         if let Some(own) = trap.0.borrow_mut().take() {
             return own.at(at);
         }
-        let kind = if e.classify() == Category::Data {
-            ErrorKind::WrongType
-        } else {
-            ErrorKind::Syntax
-        };
-        FormatError::new(kind, what, "valid JSON", e).at(at)
+        refusal(&e, what).at(at)
     })
+}
+
+/// serde_json's error as ours; it puts all in one sentence, which may quote any length of the file.
+fn refusal(e: &serde_json::Error, what: &str) -> FormatError {
+    let text = e.to_string();
+    let place = format!(" at line {} column {}", e.line(), e.column());
+    let text = text.strip_suffix(&place).unwrap_or(&text);
+    if e.classify() != Category::Data {
+        return FormatError::new(ErrorKind::Syntax, what, "valid JSON", Clipped(text));
+    }
+    let (found, expected) = text.rsplit_once(", expected ").unwrap_or((text, "another value"));
+    FormatError::wrong_type(what, Clipped(expected), Clipped(found))
 }
 
 /// The byte offset of serde_json's 1-based line and column; it counts columns in bytes.
 fn position(bytes: &[u8], line: usize, column: usize) -> u64 {
-    let lines_before = bytes
-        .split_inclusive(|&b| b == b'\n')
-        .take(line.saturating_sub(1));
+    let lines_before = bytes.split_inclusive(|&b| b == b'\n').take(line.saturating_sub(1));
     (lines_before.map(<[u8]>::len).sum::<usize>() + column.saturating_sub(1)) as u64
 }
 
@@ -163,15 +157,11 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, x: f64) -> Result<Value, E> {
-        Number::from_f64(x)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that is not finite"))
+        Number::from_f64(x).map(Value::Number).ok_or_else(|| E::custom("a number that is not finite"))
     }
 
     fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<Value, E> {
-        try_string(s, "JSON string")
-            .map(Value::String)
-            .map_err(|e| self.trap.set(e))
+        try_string(s, "JSON string").map(Value::String).map_err(|e| self.trap.set(e))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
@@ -201,12 +191,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
 pub(crate) fn duplicate_key(key: &str) -> FormatError {
     let what = format_args!("JSON key {}", Quoted(key));
-    FormatError::new(
-        ErrorKind::Duplicate,
-        what,
-        "each key once in an object",
-        "it a second time",
-    )
+    FormatError::new(ErrorKind::Duplicate, what, "each key once in an object", "it a second time")
 }
 
 /// A JSON value in an error message: its kind, and the value itself when it is short.
@@ -240,10 +225,7 @@ impl<'a> Object<'a> {
     /// [`ErrorKind::WrongType`] when it is not an object.
     pub fn root(value: &'a Value) -> Result<Object<'a>> {
         let wrong = || FormatError::wrong_type("JSON file", "an object", Shown(value));
-        Ok(Object {
-            map: value.as_object().ok_or_else(wrong)?,
-            parents: [None; 4],
-        })
+        Ok(Object { map: value.as_object().ok_or_else(wrong)?, parents: [None; 4] })
     }
 
     /// The field as it is; `null` counts as absent.
@@ -280,9 +262,7 @@ impl<'a> Object<'a> {
         let Some((name, value)) = self.map.get_key_value(key).filter(|(_, value)| !value.is_null()) else {
             return Ok(None);
         };
-        let map = value
-            .as_object()
-            .ok_or_else(|| self.wrong(key, "an object", value))?;
+        let map = value.as_object().ok_or_else(|| self.wrong(key, "an object", value))?;
         let mut parents = self.parents;
         if let Some(free) = parents.iter_mut().find(|parent| parent.is_none()) {
             *free = Some(name);
@@ -312,8 +292,7 @@ impl<'a> Object<'a> {
     /// # Errors
     /// [`ErrorKind::Missing`] and [`ErrorKind::WrongType`].
     pub fn need<T: FromJson<'a>>(&self, key: &str) -> Result<T> {
-        self.find(key)?
-            .ok_or_else(|| FormatError::missing(self.path(key), T::EXPECTED))
+        self.find(key)?.ok_or_else(|| FormatError::missing(self.path(key), T::EXPECTED))
     }
 
     /// An error about a field: of the right type, but with a value that cannot be.
@@ -385,3 +364,6 @@ from_json! {
     &'a str: "a string", "a list of strings", v => v.as_str();
     &'a Value: "a value", "a list", v => Some(v);
 }
+
+#[cfg(test)]
+mod tests;

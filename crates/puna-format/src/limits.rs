@@ -35,7 +35,8 @@ pub struct Limits {
     pub shards: u64,
     /// Bytes of a JSON file (`config.json`, `model.safetensors.index.json`). Default 32 MiB.
     pub json_bytes: u64,
-    /// Values in a JSON file, counting every object, array and scalar. Default 1,048,576.
+    /// Values in a JSON file, counting every object, array and scalar. Default 262,144
+    /// (an index takes one per tensor).
     pub json_values: u64,
     /// Nesting depth of a JSON file. Default 64; more than 127 has no effect.
     pub json_depth: u64,
@@ -55,7 +56,7 @@ impl Default for Limits {
             alignment: 1 << 20,
             shards: 1024,
             json_bytes: 32 << 20,
-            json_values: 1 << 20,
+            json_values: 1 << 18,
             json_depth: 64,
         }
     }

@@ -15,8 +15,7 @@ pub trait Sink {
 
 impl Sink for Vec<u8> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.try_reserve(bytes.len())
-            .map_err(|e| out_of_memory(e, "writing to memory", bytes.len()))?;
+        self.try_reserve(bytes.len()).map_err(|e| out_of_memory(e, "writing to memory", bytes.len()))?;
         self.extend_from_slice(bytes);
         Ok(())
     }
@@ -38,9 +37,7 @@ impl<W: std::io::Write> Sink for WriteSink<W> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         use crate::error::{ErrorKind, FormatError};
         let expected = format_args!("{} bytes taken", bytes.len());
-        self.0
-            .write_all(bytes)
-            .map_err(|e| FormatError::new(ErrorKind::Io, "writing", expected, e))
+        self.0.write_all(bytes).map_err(|e| FormatError::new(ErrorKind::Io, "writing", expected, e))
     }
 }
 

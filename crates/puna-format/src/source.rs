@@ -105,11 +105,7 @@ mod file {
         }
 
         fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
-            if self
-                .len
-                .checked_sub(offset)
-                .is_none_or(|left| left < into.len() as u64)
-            {
+            if self.len.checked_sub(offset).is_none_or(|left| left < into.len() as u64) {
                 return Err(past_the_end(offset, into.len(), self.len));
             }
             read_exact_at(&self.file, into, offset).map_err(|e| {

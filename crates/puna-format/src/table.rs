@@ -81,10 +81,7 @@ impl<T: Named> Table<T> {
 
     /// The entry of this name.
     pub fn named(&self, name: &str) -> Option<&T> {
-        let at = self
-            .by_name
-            .binary_search_by(|&i| self.items[i as usize].name().cmp(name))
-            .ok()?;
+        let at = self.by_name.binary_search_by(|&i| self.items[i as usize].name().cmp(name)).ok()?;
         self.by_name.get(at).and_then(|&i| self.items.get(i as usize))
     }
 
@@ -94,8 +91,7 @@ impl<T: Named> Table<T> {
     /// [`ErrorKind::Missing`].
     pub fn need(&self, name: &str) -> Result<&T> {
         let what = format_args!("tensor {}", Quoted(name));
-        self.named(name)
-            .ok_or_else(|| FormatError::missing(what, "it in the file"))
+        self.named(name).ok_or_else(|| FormatError::missing(what, "it in the file"))
     }
 
     /// The entries in order of name.

@@ -66,8 +66,7 @@ impl Metadata {
     /// # Errors
     /// [`ErrorKind::Missing`] and [`ErrorKind::WrongType`].
     pub fn need<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
-        self.find(key)?
-            .ok_or_else(|| FormatError::missing(named(key), T::EXPECTED))
+        self.find(key)?.ok_or_else(|| FormatError::missing(named(key), T::EXPECTED))
     }
 
     /// A value that is either one number for all of `n` layers or a list of `n`, as a list of `n`.
@@ -93,12 +92,7 @@ impl Metadata {
         match &list {
             Some(list) if list.len() != n => {
                 let expected = format_args!("one value or {n}");
-                Err(FormatError::new(
-                    ErrorKind::BadValue,
-                    named(key),
-                    expected,
-                    list.len(),
-                ))
+                Err(FormatError::new(ErrorKind::BadValue, named(key), expected, list.len()))
             }
             _ => Ok(list),
         }

@@ -38,13 +38,7 @@ pub(super) fn header(source: &dyn Source, limits: &Limits) -> Result<Gguf> {
     }
     let alignment = alignment(&metadata, limits)?;
     let (tensors, data_offset) = tensors::table(&mut cursor, source.len(), n_tensors, alignment)?;
-    Ok(Gguf {
-        version,
-        alignment,
-        metadata,
-        tensors,
-        data_offset,
-    })
+    Ok(Gguf { version, alignment, metadata, tensors, data_offset })
 }
 
 /// Magic and version.
@@ -118,20 +112,10 @@ fn alignment(metadata: &Metadata, limits: &Limits) -> Result<u32> {
     let alignment = metadata.find::<u32>(ALIGNMENT_KEY)?.unwrap_or(DEFAULT_ALIGNMENT);
     let what = format_args!("key {}", Quoted(ALIGNMENT_KEY));
     if !alignment.is_power_of_two() {
-        return Err(FormatError::new(
-            ErrorKind::BadValue,
-            what,
-            "a power of two",
-            alignment,
-        ));
+        return Err(FormatError::new(ErrorKind::BadValue, what, "a power of two", alignment));
     }
     if u64::from(alignment) > limits.alignment {
-        return Err(FormatError::limit(
-            what,
-            limits.alignment,
-            "bytes",
-            alignment.into(),
-        ));
+        return Err(FormatError::limit(what, limits.alignment, "bytes", alignment.into()));
     }
     Ok(alignment)
 }
@@ -155,11 +139,7 @@ fn array(cursor: &mut Cursor<'_>, what: Arguments<'_>) -> Result<Array> {
     let n = cursor.u64(what)?;
     cursor.within(n, cursor.limits().array_len, "elements", what)?;
     cursor.demand(n, ty.min_bytes(), what)?;
-    let memory = if ty == ValueType::String {
-        size_of::<u32>() as u64
-    } else {
-        ty.min_bytes()
-    };
+    let memory = if ty == ValueType::String { size_of::<u32>() as u64 } else { ty.min_bytes() };
     cursor.spend(n.saturating_mul(memory), what)?;
     let n =
         usize::try_from(n).map_err(|_| FormatError::limit(what, usize::MAX as u64, "elements", n).at(at))?;

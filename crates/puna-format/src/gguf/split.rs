@@ -28,12 +28,7 @@ pub struct SplitName<'a> {
 impl SplitName<'_> {
     /// The name of file `no`, from 0.
     pub fn sibling(&self, no: usize) -> String {
-        format!(
-            "{}-{:05}-of-{:05}.gguf",
-            self.prefix,
-            no.saturating_add(1),
-            self.count
-        )
+        format!("{}-{:05}-of-{:05}.gguf", self.prefix, no.saturating_add(1), self.count)
     }
 
     /// All names of the model in order.
@@ -42,12 +37,7 @@ impl SplitName<'_> {
     /// [`ErrorKind::Limit`] when there are more than `limits.shards`.
     pub fn siblings(&self, limits: &Limits) -> Result<Vec<String>> {
         if self.count as u64 > limits.shards {
-            return Err(FormatError::limit(
-                "split file name",
-                limits.shards,
-                "files",
-                self.count as u64,
-            ));
+            return Err(FormatError::limit("split file name", limits.shards, "files", self.count as u64));
         }
         Ok((0..self.count).map(|no| self.sibling(no)).collect())
     }
@@ -62,11 +52,7 @@ pub fn parse_name(name: &str) -> Option<SplitName<'_>> {
     let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (prefix, no) = rest.rsplit_once('-')?;
     let (no, count) = (number(no)?, number(count)?);
-    (1..=count).contains(&no).then(|| SplitName {
-        prefix,
-        no: no - 1,
-        count,
-    })
+    (1..=count).contains(&no).then(|| SplitName { prefix, no: no - 1, count })
 }
 
 /// A whole GGUF model: the metadata of its first file and the tensors of all.
@@ -91,12 +77,7 @@ impl GgufSet {
     pub fn join(files: Vec<Gguf>, limits: &Limits) -> Result<GgufSet> {
         let n_files = files.len();
         if n_files as u64 > limits.shards {
-            return Err(FormatError::limit(
-                "split files",
-                limits.shards,
-                "files",
-                n_files as u64,
-            ));
+            return Err(FormatError::limit("split files", limits.shards, "files", n_files as u64));
         }
         let mut announced = None;
         for (no, file) in files.iter().enumerate() {
@@ -107,12 +88,7 @@ impl GgufSet {
 
         let n_tensors = files.iter().map(|file| file.tensors.len()).sum::<usize>();
         if n_tensors as u64 > limits.tensors {
-            return Err(FormatError::limit(
-                "split files",
-                limits.tensors,
-                "tensors",
-                n_tensors as u64,
-            ));
+            return Err(FormatError::limit("split files", limits.tensors, "tensors", n_tensors as u64));
         }
         if let Some(announced) = announced.filter(|&n| n != n_tensors as u64) {
             let found = format_args!("{n_tensors} in the files");
@@ -131,12 +107,7 @@ impl GgufSet {
         let mut metadata = None;
         for (no, file) in files.into_iter().enumerate() {
             metadata.get_or_insert(file.metadata);
-            tensors.extend(
-                file.tensors
-                    .into_vec()
-                    .into_iter()
-                    .map(|tensor| Placed { file: no, tensor }),
-            );
+            tensors.extend(file.tensors.into_vec().into_iter().map(|tensor| Placed { file: no, tensor }));
         }
         let mut metadata = metadata.ok_or_else(|| {
             FormatError::new(ErrorKind::Missing, "split files", "at least one file", "none")
@@ -144,21 +115,15 @@ impl GgufSet {
         for key in [NO_KEY, COUNT_KEY, TENSORS_KEY] {
             metadata.remove(key);
         }
-        Ok(GgufSet {
-            metadata,
-            tensors: Table::new(tensors)?,
-            n_files,
-        })
+        Ok(GgufSet { metadata, tensors: Table::new(tensors)?, n_files })
     }
 }
 
 /// Checks that a file says it is number `no` of `count`; returns how many tensors it says there are in all.
 fn check_place(metadata: &Metadata, no: usize, count: usize) -> Result<Option<u64>> {
     // A file without these keys is a model of its own.
-    let (said_no, said_count) = (
-        metadata.find::<u64>(NO_KEY)?.unwrap_or(0),
-        metadata.find::<u64>(COUNT_KEY)?.unwrap_or(1),
-    );
+    let (said_no, said_count) =
+        (metadata.find::<u64>(NO_KEY)?.unwrap_or(0), metadata.find::<u64>(COUNT_KEY)?.unwrap_or(1));
     for (key, expected, said) in [(COUNT_KEY, count, said_count), (NO_KEY, no, said_no)] {
         if said != expected as u64 {
             let what = format_args!("key \"{key}\"");

@@ -14,17 +14,11 @@ pub struct Strings {
 }
 
 impl Strings {
-    pub(super) const EMPTY: &'static Strings = &Strings {
-        text: String::new(),
-        ends: Vec::new(),
-    };
+    pub(super) const EMPTY: &'static Strings = &Strings { text: String::new(), ends: Vec::new() };
 
     /// No strings.
     pub const fn new() -> Strings {
-        Strings {
-            text: String::new(),
-            ends: Vec::new(),
-        }
+        Strings { text: String::new(), ends: Vec::new() }
     }
 
     /// No strings yet, with room for the ends of `n`.
@@ -53,12 +47,8 @@ impl Strings {
         let end = self.text.len() as u64 + s.len() as u64;
         let end = u32::try_from(end)
             .map_err(|_| FormatError::limit("strings of one array", u32::MAX.into(), "bytes", end))?;
-        self.text
-            .try_reserve(s.len())
-            .map_err(|e| out_of_memory(e, "array of strings", s.len()))?;
-        self.ends
-            .try_reserve(1)
-            .map_err(|e| out_of_memory(e, "array of strings", 4))?;
+        self.text.try_reserve(s.len()).map_err(|e| out_of_memory(e, "array of strings", s.len()))?;
+        self.ends.try_reserve(1).map_err(|e| out_of_memory(e, "array of strings", 4))?;
         self.text.push_str(s);
         self.ends.push(end);
         Ok(())

@@ -25,10 +25,7 @@ pub struct Shape {
 impl Shape {
     /// The shape of these dimensions; `None` for more than four.
     pub fn new(ne: &[u64]) -> Option<Shape> {
-        let mut shape = Shape {
-            dims: [1; MAX_DIMS],
-            n: ne.len(),
-        };
+        let mut shape = Shape { dims: [1; MAX_DIMS], n: ne.len() };
         shape.dims.get_mut(..ne.len())?.copy_from_slice(ne);
         Some(shape)
     }
@@ -84,39 +81,20 @@ impl Named for TensorInfo {
 pub(super) fn n_bytes(shape: &[u64], dtype: TensorType, what: fmt::Arguments<'_>) -> Result<u64> {
     if let Some(i) = shape.iter().position(|&dim| dim == 0) {
         let found = format_args!("dimension {i} of 0 in {shape:?}");
-        return Err(FormatError::new(
-            ErrorKind::BadValue,
-            what,
-            "dimensions of 1 or more",
-            found,
-        ));
+        return Err(FormatError::new(ErrorKind::BadValue, what, "dimensions of 1 or more", found));
     }
     let (block_len, block_bytes) = (dtype.block_len(), dtype.block_bytes());
     let row = shape.first().copied().unwrap_or(1);
     if !row.is_multiple_of(block_len) {
         let expected = format_args!("rows of a multiple of {block_len} values, a block of {dtype}");
-        return Err(FormatError::new(
-            ErrorKind::BadValue,
-            what,
-            expected,
-            format_args!("rows of {row}"),
-        ));
+        return Err(FormatError::new(ErrorKind::BadValue, what, expected, format_args!("rows of {row}")));
     }
-    let elements = shape
-        .iter()
-        .try_fold(1u64, |n, &dim| n.checked_mul(dim))
-        .filter(|&n| i64::try_from(n).is_ok());
-    elements
-        .and_then(|n| (n / block_len).checked_mul(block_bytes))
-        .ok_or_else(|| {
-            let expected = "a number of values and bytes that fits in 64 bits";
-            FormatError::new(
-                ErrorKind::Overflow,
-                what,
-                expected,
-                format_args!("dimensions {shape:?}"),
-            )
-        })
+    let elements =
+        shape.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).filter(|&n| i64::try_from(n).is_ok());
+    elements.and_then(|n| (n / block_len).checked_mul(block_bytes)).ok_or_else(|| {
+        let expected = "a number of values and bytes that fits in 64 bits";
+        FormatError::new(ErrorKind::Overflow, what, expected, format_args!("dimensions {shape:?}"))
+    })
 }
 
 /// Reads the table of `n` tensors; returns it with the data section's offset.
@@ -129,12 +107,8 @@ pub(super) fn table(
     let mut infos: Vec<TensorInfo> = Vec::new();
     let mut declared_at: Vec<u64> = Vec::new();
     for i in 0..n {
-        declared_at
-            .try_reserve(1)
-            .map_err(|e| out_of_memory(e, "tensor table", size_of::<u64>()))?;
-        infos
-            .try_reserve(1)
-            .map_err(|e| out_of_memory(e, "tensor table", size_of::<TensorInfo>()))?;
+        declared_at.try_reserve(1).map_err(|e| out_of_memory(e, "tensor table", size_of::<u64>()))?;
+        infos.try_reserve(1).map_err(|e| out_of_memory(e, "tensor table", size_of::<TensorInfo>()))?;
         declared_at.push(cursor.offset());
         infos.push(entry(cursor, i, alignment)?);
     }
@@ -205,12 +179,7 @@ fn entry(cursor: &mut Cursor<'_>, i: u64, alignment: u32) -> Result<TensorInfo> 
         let found = format_args!("offset {start} and {size} bytes");
         return Err(FormatError::new(ErrorKind::Overflow, what, expected, found).at(at));
     };
-    Ok(TensorInfo {
-        name,
-        shape,
-        dtype,
-        range: start..end,
-    })
+    Ok(TensorInfo { name, shape, dtype, range: start..end })
 }
 
 /// Fails when two tensors share a byte. They may come in any order and leave gaps.

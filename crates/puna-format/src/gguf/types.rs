@@ -66,9 +66,7 @@ impl TensorType {
     /// The type with this id in a tensor table; `None` for retired and unknown ids.
     pub fn from_gguf_id(id: u32) -> Option<TensorType> {
         let other = || OtherType::ALL.into_iter().find(|t| t.facts().1 == id);
-        DType::from_gguf_id(id)
-            .map(TensorType::Weights)
-            .or_else(|| other().map(TensorType::Other))
+        DType::from_gguf_id(id).map(TensorType::Weights).or_else(|| other().map(TensorType::Other))
     }
 
     /// The id in a tensor table; `None` for formats that GGUF does not have.

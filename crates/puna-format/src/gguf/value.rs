@@ -253,11 +253,7 @@ impl Value {
                 .or_else(|| all(list, Json::as_i64).map(Array::I64))
                 .or_else(|| all(list, Json::as_f64).map(Array::F64))
                 .or_else(|| all(list, Json::as_bool).map(Array::Bool))
-                .or_else(|| {
-                    Strings::from_strs(all(list, Json::as_str)?)
-                        .ok()
-                        .map(Array::String)
-                })
+                .or_else(|| Strings::from_strs(all(list, Json::as_str)?).ok().map(Array::String))
                 .map(Value::Array),
             Json::Null | Json::Object(_) => None,
         };

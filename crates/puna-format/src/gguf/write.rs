@@ -40,10 +40,7 @@ impl GgufWriter {
 
     /// A file with these keys, for instance those of another file.
     pub fn with_metadata(metadata: Metadata) -> GgufWriter {
-        GgufWriter {
-            metadata,
-            tensors: Vec::new(),
-        }
+        GgufWriter { metadata, tensors: Vec::new() }
     }
 
     /// Sets a key; `general.alignment` sets the file's alignment.
@@ -52,12 +49,7 @@ impl GgufWriter {
     /// [`ErrorKind::BadValue`] for an empty key.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Self> {
         if key.is_empty() {
-            return Err(FormatError::new(
-                ErrorKind::BadValue,
-                "key",
-                "a name",
-                "an empty string",
-            ));
+            return Err(FormatError::new(ErrorKind::BadValue, "key", "a name", "an empty string"));
         }
         self.metadata.set(key, value);
         Ok(self)
@@ -81,22 +73,12 @@ impl GgufWriter {
             FormatError::new(ErrorKind::BadValue, what, expected, found)
         };
         if !(1..=MAX_NAME).contains(&name.len()) {
-            return Err(bad(
-                "a name of 1 to 63 bytes",
-                &format_args!("{} bytes", name.len()),
-            ));
+            return Err(bad("a name of 1 to 63 bytes", &format_args!("{} bytes", name.len())));
         }
         let shape = Shape::new(ne).ok_or_else(|| bad("at most 4 dimensions", &ne.len()))?;
-        let type_id = dtype
-            .gguf_id()
-            .ok_or_else(|| bad("a type that GGUF has", &dtype))?;
+        let type_id = dtype.gguf_id().ok_or_else(|| bad("a type that GGUF has", &dtype))?;
         let n_bytes = n_bytes(ne, dtype, what)?;
-        self.tensors.push(Announced {
-            name: name.into(),
-            shape,
-            type_id,
-            n_bytes,
-        });
+        self.tensors.push(Announced { name: name.into(), shape, type_id, n_bytes });
         Ok(self)
     }
 
@@ -106,18 +88,10 @@ impl GgufWriter {
     /// [`ErrorKind::Duplicate`] for two tensors of a name, [`ErrorKind::BadValue`] for an alignment that is no
     /// power of two, [`ErrorKind::Overflow`], and what the sink says.
     pub fn start<S: Sink>(self, sink: S) -> Result<TensorStream<S>> {
-        let alignment = self
-            .metadata
-            .find::<u32>(ALIGNMENT_KEY)?
-            .unwrap_or(DEFAULT_ALIGNMENT);
+        let alignment = self.metadata.find::<u32>(ALIGNMENT_KEY)?.unwrap_or(DEFAULT_ALIGNMENT);
         if !alignment.is_power_of_two() {
             let what = format_args!("key \"{ALIGNMENT_KEY}\"");
-            return Err(FormatError::new(
-                ErrorKind::BadValue,
-                what,
-                "a power of two",
-                alignment,
-            ));
+            return Err(FormatError::new(ErrorKind::BadValue, what, "a power of two", alignment));
         }
         let tensors = Table::new(self.tensors)?;
 
@@ -133,13 +107,7 @@ impl GgufWriter {
         out.tensor_table(&tensors, alignment.into())?;
         out.pad(alignment.into())?;
         let left = tensors.first().map_or(0, |t| t.n_bytes);
-        Ok(TensorStream {
-            out,
-            alignment: alignment.into(),
-            tensors,
-            current: 0,
-            left,
-        })
+        Ok(TensorStream { out, alignment: alignment.into(), tensors, current: 0, left })
     }
 }
 
@@ -162,12 +130,7 @@ impl<S: Sink> TensorStream<S> {
     /// nothing has been written.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let mismatch = |expected: &dyn core::fmt::Display, found: &dyn core::fmt::Display| {
-            FormatError::new(
-                ErrorKind::Mismatch,
-                format_args!("tensor {}", Quoted(name)),
-                expected,
-                found,
-            )
+            FormatError::new(ErrorKind::Mismatch, format_args!("tensor {}", Quoted(name)), expected, found)
         };
         let due = self.tensors.get(self.current).map(|t| t.name.as_str());
         if due != Some(name) {
@@ -175,10 +138,7 @@ impl<S: Sink> TensorStream<S> {
                 Some(due) => Quoted(due),
                 None => return Err(mismatch(&"the end of the file", &"a further tensor")),
             };
-            return Err(mismatch(
-                &format_args!("the bytes of {expected}"),
-                &"this tensor's",
-            ));
+            return Err(mismatch(&format_args!("the bytes of {expected}"), &"this tensor's"));
         }
         let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
             return Err(mismatch(&format_args!("{} more bytes", self.left), &bytes.len()));
@@ -236,13 +196,7 @@ impl<S: Sink> Out<S> {
 
     fn tensor_table(&mut self, tensors: &[Announced], alignment: u64) -> Result<()> {
         let mut offset = 0u64;
-        for Announced {
-            name,
-            shape,
-            type_id,
-            n_bytes,
-        } in tensors
-        {
+        for Announced { name, shape, type_id, n_bytes } in tensors {
             self.str(name)?;
             self.put(&(shape.len() as u32).to_le_bytes())?;
             for dim in shape.iter() {

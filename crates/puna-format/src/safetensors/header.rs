@@ -57,11 +57,7 @@ impl SafeTensors {
         // Bytes are in the order of the tensors' offsets; the header may list them in any other.
         header.tensors.sort_by_key(|t| (t.range.start, t.range.end));
         fill(&mut header.tensors, data_offset, source.len())?;
-        Ok(SafeTensors {
-            tensors: Table::new(header.tensors)?,
-            metadata: header.metadata,
-            data_offset,
-        })
+        Ok(SafeTensors { tensors: Table::new(header.tensors)?, metadata: header.metadata, data_offset })
     }
 }
 
@@ -107,21 +103,14 @@ fn fill(tensors: &mut [StTensor], data_offset: u64, file_len: u64) -> Result<()>
     let data_len = file_len - data_offset;
     let mut end = 0;
     for tensor in tensors {
-        let Range {
-            start,
-            end: tensor_end,
-        } = tensor.range;
+        let Range { start, end: tensor_end } = tensor.range;
         let error = |kind, expected: &dyn fmt::Display, found: &dyn fmt::Display| {
             let what = format_args!("tensor {}", Quoted(&tensor.name));
             FormatError::new(kind, what, expected, found).at(data_offset)
         };
         if start != end {
             let expected = format_args!("data from byte {end} on, where the one before ends");
-            return Err(error(
-                ErrorKind::Overlap,
-                &expected,
-                &format_args!("from byte {start} on"),
-            ));
+            return Err(error(ErrorKind::Overlap, &expected, &format_args!("from byte {start} on")));
         }
         if tensor_end > data_len {
             let expected = format_args!("data within the {data_len} bytes after the header");
@@ -134,10 +123,8 @@ fn fill(tensors: &mut [StTensor], data_offset: u64, file_len: u64) -> Result<()>
     }
     if end != data_len {
         let expected = format_args!("{end} bytes, the end of the last tensor");
-        return Err(
-            FormatError::new(ErrorKind::Overlap, "safetensors data", expected, data_len)
-                .at(data_offset.saturating_add(end)),
-        );
+        return Err(FormatError::new(ErrorKind::Overlap, "safetensors data", expected, data_len)
+            .at(data_offset.saturating_add(end)));
     }
     Ok(())
 }
@@ -196,20 +183,10 @@ impl<'de> Visitor<'de> for HeaderSeed<'_> {
                 header.metadata = map.next_value_seed(PairsSeed(self))?;
                 continue;
             }
-            self.check(
-                "safetensors header",
-                self.limits.tensors,
-                "tensors",
-                header.tensors.len() + 1,
-            )?;
-            let memory = |e| {
-                self.trap
-                    .set(out_of_memory(e, "tensor table", size_of::<StTensor>()))
-            };
+            self.check("safetensors header", self.limits.tensors, "tensors", header.tensors.len() + 1)?;
+            let memory = |e| self.trap.set(out_of_memory(e, "tensor table", size_of::<StTensor>()));
             header.tensors.try_reserve(1).map_err(memory)?;
-            header
-                .tensors
-                .push(map.next_value_seed(TensorSeed { header: self, name })?);
+            header.tensors.push(map.next_value_seed(TensorSeed { header: self, name })?);
         }
         Ok(header)
     }
@@ -232,9 +209,7 @@ impl<'de> DeserializeSeed<'de> for TensorSeed<'_> {
 impl TensorSeed<'_> {
     fn error<E: serde::de::Error>(&self, kind: ErrorKind, expected: &str, found: impl fmt::Display) -> E {
         let what = format_args!("tensor {}", Quoted(&self.name));
-        self.header
-            .trap
-            .set(FormatError::new(kind, what, expected, found))
+        self.header.trap.set(FormatError::new(kind, what, expected, found))
     }
 }
 
@@ -242,25 +217,13 @@ impl<'de> Visitor<'de> for TensorSeed<'_> {
     type Value = StTensor;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "an object with dtype, shape and data_offsets for tensor {}",
-            Quoted(&self.name)
-        )
+        write!(f, "an object with dtype, shape and data_offsets for tensor {}", Quoted(&self.name))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StTensor, A::Error> {
         let (mut dtype, mut shape, mut offsets) = (None, None, None);
-        let dims = NumbersSeed {
-            tensor: &self,
-            what: "shape",
-            most: self.header.limits.dims,
-        };
-        let ends = NumbersSeed {
-            tensor: &self,
-            what: "data_offsets",
-            most: 2,
-        };
+        let dims = NumbersSeed { tensor: &self, what: "shape", most: self.header.limits.dims };
+        let ends = NumbersSeed { tensor: &self, what: "data_offsets", most: 2 };
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             let again = match key.as_ref() {
                 "dtype" => {
@@ -277,11 +240,7 @@ impl<'de> Visitor<'de> for TensorSeed<'_> {
                 }
             };
             if again {
-                return Err(self.error(
-                    ErrorKind::Duplicate,
-                    "each field once",
-                    format_args!("{key} again"),
-                ));
+                return Err(self.error(ErrorKind::Duplicate, "each field once", format_args!("{key} again")));
             }
         }
         let (Some(dtype), Some(shape), Some(offsets)) = (dtype, shape, offsets) else {
@@ -298,18 +257,9 @@ impl<'de> Visitor<'de> for TensorSeed<'_> {
         if end.checked_sub(start) != Some(size) {
             let found =
                 format_args!("data_offsets {start} to {end} for {size} bytes, {dtype} of shape {shape:?}");
-            return Err(self.error(
-                ErrorKind::BadValue,
-                "data_offsets as far apart as the size",
-                found,
-            ));
+            return Err(self.error(ErrorKind::BadValue, "data_offsets as far apart as the size", found));
         }
-        Ok(StTensor {
-            name: self.name,
-            dtype,
-            shape,
-            range: start..end,
-        })
+        Ok(StTensor { name: self.name, dtype, shape, range: start..end })
     }
 }
 
@@ -333,21 +283,14 @@ impl<'de> Visitor<'de> for NumbersSeed<'_> {
     type Value = Vec<u64>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unsigned integers as {} of tensor {}",
-            self.what,
-            Quoted(&self.tensor.name)
-        )
+        write!(f, "unsigned integers as {} of tensor {}", self.what, Quoted(&self.tensor.name))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u64>, A::Error> {
         let mut numbers = Vec::new();
         while let Some(n) = seq.next_element()? {
             let what = format_args!("{} of tensor {}", self.what, Quoted(&self.tensor.name));
-            self.tensor
-                .header
-                .check(what, self.most, "numbers", numbers.len() + 1)?;
+            self.tensor.header.check(what, self.most, "numbers", numbers.len() + 1)?;
             numbers.push(n);
         }
         Ok(numbers)
@@ -378,12 +321,7 @@ impl<'de> Visitor<'de> for PairsSeed<'_> {
         let mut pairs = Vec::new();
         while let Some((key, value)) = map.next_entry::<String, String>()? {
             header.check(METADATA_KEY, header.limits.keys, "pairs", pairs.len() + 1)?;
-            header.check(
-                METADATA_KEY,
-                header.limits.string_bytes,
-                "bytes of a string",
-                value.len(),
-            )?;
+            header.check(METADATA_KEY, header.limits.string_bytes, "bytes of a string", value.len())?;
             if !keys.insert(key.clone()) {
                 return Err(header.trap.set(duplicate_key(&key)));
             }

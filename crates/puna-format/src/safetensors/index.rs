@@ -32,63 +32,38 @@ impl ShardIndex {
         let map = root.object("weight_map")?;
         let map =
             map.ok_or_else(|| FormatError::missing("weight_map", "an object of tensor and file names"))?;
-        let total_size = root
-            .object("metadata")?
-            .and_then(|m| m.get("total_size")?.as_u64());
+        let total_size = root.object("metadata")?.and_then(|m| m.get("total_size")?.as_u64());
 
         let mut positions = BTreeMap::new();
         let mut entries = Vec::new();
         for (tensor, file) in map.iter() {
             let what = format_args!("weight_map, tensor {}", Quoted(tensor));
-            let file = file
-                .as_str()
-                .ok_or_else(|| FormatError::wrong_type(what, "a file name", Shown(file)))?;
+            let file =
+                file.as_str().ok_or_else(|| FormatError::wrong_type(what, "a file name", Shown(file)))?;
             if !is_plain_name(file) {
                 let expected = "a plain name ending in .safetensors, without folders";
-                return Err(FormatError::new(
-                    ErrorKind::BadValue,
-                    what,
-                    expected,
-                    Quoted(file),
-                ));
+                return Err(FormatError::new(ErrorKind::BadValue, what, expected, Quoted(file)));
             }
             if tensor.len() as u64 > limits.name_bytes {
-                return Err(FormatError::limit(
-                    what,
-                    limits.name_bytes,
-                    "bytes",
-                    tensor.len() as u64,
-                ));
+                return Err(FormatError::limit(what, limits.name_bytes, "bytes", tensor.len() as u64));
             }
             positions.insert(file, 0);
             entries.push((tensor, file));
         }
-        for (limit, unit, n) in [
-            (limits.shards, "files", positions.len()),
-            (limits.tensors, "tensors", entries.len()),
-        ] {
+        for (limit, unit, n) in
+            [(limits.shards, "files", positions.len()), (limits.tensors, "tensors", entries.len())]
+        {
             if n as u64 > limit {
                 return Err(FormatError::limit("weight_map", limit, unit, n as u64));
             }
         }
         if entries.is_empty() {
-            return Err(FormatError::new(
-                ErrorKind::Missing,
-                "weight_map",
-                "at least one tensor",
-                "none",
-            ));
+            return Err(FormatError::new(ErrorKind::Missing, "weight_map", "at least one tensor", "none"));
         }
-        positions
-            .values_mut()
-            .enumerate()
-            .for_each(|(i, position)| *position = i);
+        positions.values_mut().enumerate().for_each(|(i, position)| *position = i);
         let at = |file| positions.get(file).copied().unwrap_or_default();
         Ok(ShardIndex {
-            weight_map: entries
-                .into_iter()
-                .map(|(tensor, file)| (String::from(tensor), at(file)))
-                .collect(),
+            weight_map: entries.into_iter().map(|(tensor, file)| (String::from(tensor), at(file))).collect(),
             files: positions.keys().map(|&file| String::from(file)).collect(),
             total_size,
         })
@@ -119,10 +94,7 @@ impl ShardSet {
     pub fn single(file: SafeTensors) -> Result<ShardSet> {
         let place = |tensor| Placed { file: 0, tensor };
         let tensors = file.tensors.into_vec().into_iter().map(place).collect();
-        Ok(ShardSet {
-            tensors: Table::new(tensors)?,
-            n_files: 1,
-        })
+        Ok(ShardSet { tensors: Table::new(tensors)?, n_files: 1 })
     }
 
     /// Joins the shards, given in the order of `index.files`. The index decides: a tensor that it does not name
@@ -134,12 +106,7 @@ impl ShardSet {
     pub fn join(index: &ShardIndex, shards: &[SafeTensors]) -> Result<ShardSet> {
         if shards.len() != index.files.len() {
             let expected = format_args!("{} files, as in the index", index.files.len());
-            return Err(FormatError::new(
-                ErrorKind::Mismatch,
-                "shards",
-                expected,
-                shards.len(),
-            ));
+            return Err(FormatError::new(ErrorKind::Mismatch, "shards", expected, shards.len()));
         }
         let mut tensors = Vec::new();
         let n = index.weight_map.len();
@@ -156,14 +123,8 @@ impl ShardSet {
                     None => error,
                 });
             };
-            tensors.push(Placed {
-                file,
-                tensor: tensor.clone(),
-            });
+            tensors.push(Placed { file, tensor: tensor.clone() });
         }
-        Ok(ShardSet {
-            tensors: Table::new(tensors)?,
-            n_files: shards.len(),
-        })
+        Ok(ShardSet { tensors: Table::new(tensors)?, n_files: shards.len() })
     }
 }

@@ -58,19 +58,9 @@ impl StWriter {
         }
         let n_bytes = dtype.n_bytes(shape).ok_or_else(|| {
             let found = format_args!("{dtype} of shape {shape:?}");
-            FormatError::new(
-                ErrorKind::Overflow,
-                what,
-                "a size in whole bytes within 64 bits",
-                found,
-            )
+            FormatError::new(ErrorKind::Overflow, what, "a size in whole bytes within 64 bits", found)
         })?;
-        self.tensors.push(Announced {
-            name: name.into(),
-            dtype,
-            shape: shape.into(),
-            n_bytes,
-        });
+        self.tensors.push(Announced { name: name.into(), dtype, shape: shape.into(), n_bytes });
         Ok(self)
     }
 
@@ -83,12 +73,7 @@ impl StWriter {
         let json = header(&tensors, &self.metadata)?;
         sink.write(&(json.len() as u64).to_le_bytes())?;
         sink.write(json.as_bytes())?;
-        let mut stream = StStream {
-            sink,
-            tensors,
-            current: 0,
-            left: 0,
-        };
+        let mut stream = StStream { sink, tensors, current: 0, left: 0 };
         stream.next_from(0);
         Ok(stream)
     }
@@ -115,13 +100,7 @@ fn header(tensors: &[Announced], metadata: &BTreeMap<String, String>) -> Result<
         json.push('}');
     }
     let mut start = 0u64;
-    for Announced {
-        name,
-        dtype,
-        shape,
-        n_bytes,
-    } in tensors
-    {
+    for Announced { name, dtype, shape, n_bytes } in tensors {
         let end = start.checked_add(*n_bytes).ok_or_else(|| {
             let what = format_args!("tensor {}", Quoted(name));
             FormatError::new(ErrorKind::Overflow, what, "an end within 64 bits", "more")
