@@ -2,6 +2,8 @@
 //!
 //! The targets are those of the fuzzer, which check what they parse.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is a panic")]
+
 use proptest::prelude::*;
 use puna_format::gguf::{GgufWriter, Strings};
 use puna_format::safetensors::{StDType, StWriter};

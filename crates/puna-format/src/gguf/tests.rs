@@ -177,7 +177,7 @@ fn keys_keep_their_order() {
     assert_eq!(m.remove("u8"), Some(Value::U8(200)));
     assert_eq!(m.remove("u8"), None);
     assert_eq!((m.len(), m.iter().next().map(|(k, _)| k)), (n - 1, Some("i8")));
-    assert!(m.iter().all(|(key, value)| m.get(key).unwrap() as *const _ == value as *const _));
+    assert!(m.iter().all(|(key, value)| core::ptr::eq(m.get(key).unwrap(), value)));
 }
 
 /// A file of tensors `names[i]`, of `i + 1` F32 rows of 8.
@@ -392,7 +392,7 @@ fn a_llama_4_vocabulary_is_a_few_reads() {
     // A window is re-read only from the next unread byte on, so little is read twice, and of the weights at
     // most one window.
     assert!(source.read.get() < header + (2 << 20), "{} bytes for a header of {header}", source.read.get());
-    std::eprintln!("header of {header} bytes in {took:?}, {} reads", source.reads.get());
+    // Tens of milliseconds; the bound only catches something quadratic on a busy machine.
     assert!(took.as_secs_f64() < 2.0, "{took:?}");
 }
 

@@ -21,8 +21,7 @@ fn duplicates_are_refused_at_any_depth() {
 
 #[test]
 fn limits_hold() {
-    let mut limits = Limits::default();
-    limits.json_bytes = 10;
+    let mut limits = Limits { json_bytes: 10, ..Limits::default() };
     assert_eq!(parse(b"[0,0,0,0,0]", &limits).unwrap_err().kind(), ErrorKind::Limit);
     limits.json_bytes = 11;
     limits.json_values = 6;
