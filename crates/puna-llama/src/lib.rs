@@ -1,1 +1,48 @@
-//! Placeholder while the crate is laid out.
+//! Llama 4 and the dense Llama family over a [`Device`](puna_core::Device): configuration, the layer table, weight
+//! binding, the forward pass, key/value caches, sessions and the memory plan.
+//!
+//! The way from a file to logits, each step a type of this crate:
+//!
+//! 1. [`Config`] is mapped from GGUF metadata or a Hugging Face `config.json`, and validated once.
+//! 2. [`LayerTable`] says what every layer is (RoPE or NoPE, chunked or full, dense or experts); nothing else decides that.
+//! 3. [`Llama::load`] binds the tensors of a [`TensorSource`] to matrices on a device.
+//! 4. [`SessionState`] owns a fork of that device, the caches and the tokens; [`SessionState::feed`] gives logits.
+//!
+//! The crate names no CPU or GPU, file, thread, clock or environment variable.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test is a panic")
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod config;
+pub mod error;
+pub mod export;
+pub mod forward;
+pub mod kv;
+pub mod layers;
+pub mod plan;
+pub mod rope;
+pub mod sample;
+pub mod scratch;
+pub mod session;
+pub mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Architecture, Config};
+pub use error::LlamaError;
+pub use forward::{Llama, Pass, State, StateOptions, Want};
+pub use layers::{LayerKind, LayerTable};
+pub use plan::{Plan, plan};
+pub use session::SessionState;
+pub use weights::{LoadWatch, MemTensors, Tensor, TensorSource};
+
+/// What every fallible function here returns.
+pub type Result<T, E = LlamaError> = core::result::Result<T, E>;

@@ -1,0 +1,70 @@
+//! Attention: keys and values of all rows into the cache, then what the rows that go on see of it.
+
+use super::{Llama, issue};
+use crate::scratch::Scratch;
+use crate::weights::{LayerWeights, Linear};
+use crate::{LayerKind, Result};
+use puna_core::ops::{Attend, KvAppend, MatMul, QkPrepare, Rope};
+use puna_core::{Device, KvView, Rows};
+
+impl Llama {
+    /// Projects the normed rows `a` to keys and values and stores them at positions `pos ..`.
+    pub(super) fn remember(
+        &self,
+        device: &mut dyn Device,
+        s: &Scratch,
+        kind: LayerKind,
+        w: &LayerWeights,
+        a: Rows,
+        kv: &KvView<'_>,
+        pos: u64,
+    ) -> Result<()> {
+        let (k, v) = (s.k(a.n_rows), s.v(a.n_rows));
+        linear(device, a, &w.k, k, false)?;
+        linear(device, a, &w.v, v, false)?;
+        if kind.rope {
+            issue(device, self.prepare(k, pos, kind))?;
+        }
+        issue(device, KvAppend { k, v, kv, pos })
+    }
+
+    /// Adds to `h` what the normed rows `a`, at positions `pos ..`, see of the cache.
+    pub(super) fn attend(
+        &self,
+        device: &mut dyn Device,
+        s: &Scratch,
+        kind: LayerKind,
+        w: &LayerWeights,
+        a: Rows,
+        kv: &KvView<'_>,
+        pos: u64,
+        h: Rows,
+    ) -> Result<()> {
+        let (q, out) = (s.q(a.n_rows), s.attended(a.n_rows));
+        linear(device, a, &w.q, q, false)?;
+        let temperature = self.config.temperature.filter(|_| kind.temperature);
+        if kind.rope || temperature.is_some() {
+            issue(device, QkPrepare { temperature, ..self.prepare(q, pos, kind) })?;
+        }
+        let scale = 1.0 / libm::sqrtf(self.config.head_dim as f32);
+        issue(device, Attend { q, kv, out, pos, scale, window: kind.window })?;
+        linear(device, out, &w.o, h, true)
+    }
+
+    /// Rotation and norm, where the layer has them: alike for queries and keys.
+    fn prepare(&self, x: Rows, pos: u64, kind: LayerKind) -> QkPrepare {
+        let rope = Rope { inv_freq: self.weights.inv_freq, pairs: self.config.rope.pairs };
+        QkPrepare {
+            x,
+            head_dim: self.config.head_dim,
+            pos,
+            rope: kind.rope.then_some(rope),
+            norm_eps: (kind.rope && self.config.qk_norm).then_some(self.config.rms_eps),
+            temperature: None,
+        }
+    }
+}
+
+fn linear(device: &mut dyn Device, x: Rows, linear: &Linear, out: Rows, add: bool) -> Result<()> {
+    issue(device, MatMul { x, w: &linear.w, bias: linear.bias, out, add })
+}

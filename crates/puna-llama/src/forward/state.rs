@@ -1,0 +1,169 @@
+//! What changes from token to token: the caches, the activations, the last logits.
+
+use super::Llama;
+use crate::error::with_capacity;
+use crate::kv::KvCache;
+use crate::scratch::Scratch;
+use crate::{LlamaError, Result};
+use alloc::vec::Vec;
+use puna_core::{Cancel, Device, Elem, Rows};
+
+/// How a state is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateOptions {
+    /// Most positions; `None` means what the model was made for.
+    pub context: Option<usize>,
+    /// Most rows computed at once in prefill.
+    pub batch: usize,
+    /// Element type of cached keys and values: [`Elem::F16`] or [`Elem::F32`].
+    pub kv: Elem,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        StateOptions { context: None, batch: 512, kv: Elem::F16 }
+    }
+}
+
+/// Which of the tokens of a pass get logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// None: the tokens only enter the caches.
+    Nothing,
+    /// The last so many.
+    Last(usize),
+    /// All.
+    All,
+}
+
+impl Want {
+    /// How many of `n` tokens.
+    pub(crate) fn rows(self, n: usize) -> usize {
+        match self {
+            Want::Nothing => 0,
+            Want::Last(most) => most.min(n),
+            Want::All => n,
+        }
+    }
+}
+
+/// What a forward pass gives besides its effect on the state, and what it listens to.
+pub struct Pass<'a> {
+    /// Which tokens get logits.
+    pub want: Want,
+    /// Looked at before each layer.
+    pub cancel: Option<&'a Cancel>,
+    /// Called with each wanted position and its `vocab` logits, in order.
+    pub logits: Option<LogitSink<'a>>,
+    /// Called after each layer of each batch: layer, position of the first row, the residual stream `[n, hidden]`.
+    pub hidden: Option<HiddenSink<'a>>,
+    /// Called after each batch: tokens fed, tokens in all.
+    pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
+}
+
+/// Takes a position and its logits.
+pub type LogitSink<'a> = &'a mut dyn FnMut(u64, &[f32]) -> Result<()>;
+/// Takes a layer, the position of the first row, and rows of the residual stream.
+pub type HiddenSink<'a> = &'a mut dyn FnMut(usize, u64, &[f32]) -> Result<()>;
+
+impl Pass<'_> {
+    /// A pass that wants this and listens to nothing.
+    pub fn new(want: Want) -> Self {
+        Pass { want, cancel: None, logits: None, hidden: None, progress: None }
+    }
+}
+
+/// The state of one sequence on one device. Cloned only together with a fork of that device.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(crate) kv: KvCache,
+    pub(super) scratch: Scratch,
+    context: usize,
+    /// The last piece of logits read.
+    logits: Vec<f32>,
+    vocab: usize,
+}
+
+impl State {
+    /// An empty state; buffers for a batch are allocated here, caches as they grow.
+    ///
+    /// # Errors
+    /// Out of memory; a batch or context of 0, or keys and values in another format than F16 or F32.
+    pub fn new(llama: &Llama, device: &mut dyn Device, options: &StateOptions) -> Result<State> {
+        let config = &llama.config;
+        let context = options.context.unwrap_or(config.context_length);
+        if context == 0 || context > crate::config::MAX_CONTEXT {
+            let expected = alloc::format!("1 to {}", crate::config::MAX_CONTEXT);
+            return Err(LlamaError::config("context", expected, context));
+        }
+        if options.batch == 0 {
+            return Err(LlamaError::config("batch", "1 or more", 0));
+        }
+        if options.kv == Elem::U32 {
+            return Err(LlamaError::config("key/value format", "F16 or F32", "U32"));
+        }
+        let kv = KvCache::new(config, &llama.layers, context, options.kv)?;
+        let vocab = config.vocab_size;
+        let mut logits = with_capacity(vocab)?;
+        logits.resize(vocab, 0.0);
+        let scratch = Scratch::new(config, options.batch.min(context), device)?;
+        Ok(State { kv, scratch, context, logits, vocab })
+    }
+
+    /// Positions fed and cached.
+    pub fn len(&self) -> u64 {
+        self.kv.len()
+    }
+
+    /// Whether nothing was fed.
+    pub fn is_empty(&self) -> bool {
+        self.kv.is_empty()
+    }
+
+    /// Most positions.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Bytes of cached keys and values on the device.
+    pub fn kv_bytes(&self) -> u64 {
+        self.kv.bytes()
+    }
+
+    /// Logits of the last wanted row of the last pass.
+    pub fn logits(&self) -> &[f32] {
+        self.logits.get(self.logits.len() - self.vocab..).unwrap_or(&[])
+    }
+
+    /// Forgets positions from `n` on; see [`KvCache::truncate`].
+    pub fn truncate(&mut self, n: u64) -> u64 {
+        self.kv.truncate(n)
+    }
+
+    pub(super) fn reserve_logits(&mut self, n: usize, device: &mut dyn Device) -> Result<()> {
+        let len = n.saturating_mul(self.vocab);
+        let more = len.saturating_sub(self.logits.len());
+        self.logits.try_reserve_exact(more).map_err(|_| LlamaError::out_of_memory::<f32>(len))?;
+        self.scratch.reserve_logits(n, device)?;
+        self.logits.resize(len, 0.0);
+        Ok(())
+    }
+
+    pub(super) fn read_logits(&mut self, device: &mut dyn Device, rows: Rows) -> Result<&[f32]> {
+        device.read(&rows, &mut self.logits)?;
+        Ok(&self.logits)
+    }
+
+    /// Reads rows into memory of the moment: only observers pay for it.
+    pub(super) fn observe(
+        &self,
+        device: &mut dyn Device,
+        rows: Rows,
+        see: impl FnOnce(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut values = with_capacity(rows.len())?;
+        values.resize(rows.len(), 0.0);
+        device.read(&rows, &mut values)?;
+        see(&values)
+    }
+}

@@ -1,0 +1,15 @@
+//! The cache of a layer that sees everything: blocks are added as positions come, and none is ever copied.
+
+use super::Blocks;
+
+/// Slot `p` holds position `p`.
+#[derive(Clone, Debug)]
+pub(super) struct FullCache {
+    pub(super) blocks: Blocks,
+}
+
+impl FullCache {
+    pub(super) const fn new(block_tokens: usize) -> Self {
+        FullCache { blocks: Blocks::new(block_tokens) }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the whole model against printed golden values.

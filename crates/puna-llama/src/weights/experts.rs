@@ -1,0 +1,112 @@
+//! Routed experts in each of the four ways files store them.
+
+use super::bind::{Binder, expect_shape, in_out, slice};
+use super::names::{Names, Part};
+use crate::error::with_capacity;
+use crate::{Config, LlamaError, Result};
+use alloc::format;
+use alloc::vec::Vec;
+use puna_core::{Expert, Mat, Vector};
+
+impl Binder<'_, '_> {
+    pub(super) fn experts(&mut self, layer: usize) -> Result<Vec<Expert>> {
+        let fused = self.names.experts_gate_up(layer);
+        match self.names {
+            Names::Gguf if self.contains(&fused) => self.stacked_gate_up(layer, &fused),
+            Names::Gguf => self.stacked(layer),
+            Names::HuggingFace { .. } if self.contains(&fused) => self.in_out(layer, &fused),
+            Names::HuggingFace { .. } => self.separate(layer),
+        }
+    }
+
+    /// GGUF: gate, up and down each `[n_experts, n_out, n_in]`.
+    fn stacked(&mut self, layer: usize) -> Result<Vec<Expert>> {
+        let Config { hidden, n_experts, ff_expert, .. } = *self.config;
+        let gate = self.stack(&self.names.experts(layer, Part::Gate), ff_expert, hidden)?;
+        let up = self.stack(&self.names.experts(layer, Part::Up), ff_expert, hidden)?;
+        let down = self.stack(&self.names.experts(layer, Part::Down), hidden, ff_expert)?;
+        collect(n_experts, |e| Expert {
+            gate: rows(gate, e * ff_expert, ff_expert),
+            up: rows(up, e * ff_expert, ff_expert),
+            down: rows(down, e * hidden, hidden),
+        })
+    }
+
+    /// GGUF, fused: `[n_experts, 2 * n_ff, hidden]`, the gate's rows first.
+    fn stacked_gate_up(&mut self, layer: usize, name: &str) -> Result<Vec<Expert>> {
+        let Config { hidden, n_experts, ff_expert, .. } = *self.config;
+        let gate_up = self.stack(name, 2 * ff_expert, hidden)?;
+        let down = self.stack(&self.names.experts(layer, Part::Down), hidden, ff_expert)?;
+        collect(n_experts, |e| Expert {
+            gate: rows(gate_up, 2 * e * ff_expert, ff_expert),
+            up: rows(gate_up, (2 * e + 1) * ff_expert, ff_expert),
+            down: rows(down, e * hidden, hidden),
+        })
+    }
+
+    /// Hugging Face, fused: `[n_experts, hidden, 2 * n_ff]` and `[n_experts, n_ff, hidden]`, used as they are; in
+    /// fbgemm's FP8 with one scale an output (`NAME_scale`).
+    fn in_out(&mut self, layer: usize, name: &str) -> Result<Vec<Expert>> {
+        let Config { hidden, n_experts, ff_expert, .. } = *self.config;
+        let down_name = self.names.experts(layer, Part::Down);
+        let gate_up = self.stack(name, hidden, 2 * ff_expert)?;
+        let down = self.stack(&down_name, ff_expert, hidden)?;
+        for (name, mat) in [(name, gate_up), (&down_name, down)] {
+            if !mat.dtype.is_plain() {
+                return Err(LlamaError::tensor(name, "a format without blocks in [in, out] order", mat.dtype));
+            }
+        }
+        let gate_up_scale = self.stack_scale(name, 2 * ff_expert)?;
+        let down_scale = self.stack_scale(&down_name, hidden)?;
+        let scaled = |mat: Mat, scale: Option<Vector>, first: usize| {
+            Mat { scale: scale.map(|v| slice(v, first, mat.n_out)), ..mat }
+        };
+        collect(n_experts, |e| {
+            let gate = in_out(gate_up, e * hidden, hidden, 0, ff_expert);
+            let up = in_out(gate_up, e * hidden, hidden, ff_expert, ff_expert);
+            Expert {
+                gate: scaled(gate, gate_up_scale, 2 * e * ff_expert),
+                up: scaled(up, gate_up_scale, (2 * e + 1) * ff_expert),
+                down: scaled(in_out(down, e * ff_expert, ff_expert, 0, hidden), down_scale, e * hidden),
+            }
+        })
+    }
+
+    /// Hugging Face, every matrix a tensor of its own (compressed-tensors FP8, some BF16 exports).
+    fn separate(&mut self, layer: usize) -> Result<Vec<Expert>> {
+        let Config { n_experts, ff_expert, .. } = *self.config;
+        let mut experts = with_capacity(n_experts)?;
+        for e in 0..n_experts {
+            let one = self.dense(ff_expert, |names, part| names.expert(layer, e, part))?;
+            experts.push(Expert { gate: one.gate, up: one.up, down: one.down });
+        }
+        Ok(experts)
+    }
+
+    /// A `[n_experts, n_rows, width]` tensor as one matrix of all stored rows.
+    fn stack(&mut self, name: &str, n_rows: usize, width: usize) -> Result<Mat> {
+        let n_experts = self.config.n_experts;
+        let tensor = self.need(name)?;
+        expect_shape(name, &tensor, &[n_experts, n_rows, width])?;
+        let all = n_experts.checked_mul(n_rows);
+        let all = all.ok_or_else(|| LlamaError::tensor(name, "rows that fit this machine", format!("{:?}", tensor.shape)))?;
+        self.load(name, &tensor, all, width)
+    }
+
+    fn stack_scale(&mut self, name: &str, n_out: usize) -> Result<Option<Vector>> {
+        let name = format!("{name}_scale");
+        let len = self.config.n_experts.saturating_mul(n_out);
+        self.contains(&name).then(|| self.vector(&name, len)).transpose()
+    }
+}
+
+/// `n` stored rows from `first` on, of a matrix in `[out, in]` order.
+fn rows(all: Mat, first: usize, n: usize) -> Mat {
+    Mat { n_out: n, offset: all.offset + first * all.stride, ..all }
+}
+
+fn collect(n: usize, expert: impl Fn(usize) -> Expert) -> Result<Vec<Expert>> {
+    let mut experts = with_capacity(n)?;
+    experts.extend((0..n).map(expert));
+    Ok(experts)
+}

@@ -1,0 +1,33 @@
+//! Weights: where tensors come from, what they are called, and their binding to matrices on a device.
+
+mod bind;
+mod experts;
+mod names;
+mod source;
+
+pub use bind::{Bias, Dense, Ffn, LayerWeights, Linear, Moe, Weights};
+pub use names::Names;
+pub use source::{GgufTensors, MemTensors, Tensor, TensorSource};
+
+use puna_core::Cancel;
+
+/// How far a load has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadProgress {
+    /// Tensors bound so far.
+    pub tensors: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of all tensors of the source, those that the text model does not use included.
+    pub total_bytes: u64,
+}
+
+/// What a load tells and listens to.
+#[derive(Default)]
+pub struct LoadWatch<'a> {
+    /// Looked at before each tensor.
+    pub cancel: Option<&'a Cancel>,
+    /// Called after each tensor.
+    pub progress: Option<&'a mut dyn FnMut(LoadProgress)>,
+}
