@@ -1,1 +1,48 @@
-fn main() {}
+//! Developer tasks: `cargo xtask test` is everything that a change must pass.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test is a panic")
+)]
+
+mod arrows;
+mod code;
+mod goldens;
+mod models;
+mod nostd;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test      fetch what tests use, then check format, lints, house rules and the no_std proof, then run all tests
+  models    fetch what tests use into target/models: a small model, tokenizers, a text
+  tidy      house rules: crate dependencies, places of unsafe, file sizes, module docs, silence of libraries
+  nostd     prove that the no_std crates link without std
+  goldens   make the files below tests/goldens again (needs Python; see crates/xtask/src/goldens.rs)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test::test(),
+        ["models"] => models::models(),
+        ["tidy"] => tidy::tidy(),
+        ["nostd"] => nostd::nostd(),
+        ["goldens"] => goldens::goldens(),
+        _ => {
+            run::say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            run::say(&format!("xtask: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Everything that a change must pass, in one command; the first failure ends it.
+
+use crate::run::{Result, cargo, run, say};
+use crate::{models, nostd, tidy};
+use std::time::Instant;
+
+pub(crate) fn test() -> Result {
+    step("models", models::models)?;
+    step("format", || run(cargo().args(["fmt", "--all", "--", "--check"])))?;
+    step("house rules", tidy::tidy)?;
+    step("lints", || {
+        run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    step("no_std proof", nostd::nostd)?;
+    // The end-to-end tests run the command. In the test profile it shares its libraries with the tests.
+    step("command", || {
+        run(cargo().args(["build", "--quiet", "--profile", "test", "--package", "puna-cli"]))
+    })?;
+    // Last, so that the runner's own summary is what the output ends with. Includes the documentation's examples.
+    step("tests", || run(cargo().args(["test", "--workspace"])))
+}
+
+fn step(name: &str, task: impl FnOnce() -> Result) -> Result {
+    say(&format!("== {name}"));
+    let start = Instant::now();
+    task().map_err(|why| format!("{name} failed: {why}"))?;
+    say(&format!("== {name}: passed in {:.0?}", start.elapsed()));
+    Ok(())
+}
