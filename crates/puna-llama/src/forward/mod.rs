@@ -6,7 +6,7 @@ mod head;
 mod moe;
 mod state;
 
-pub use state::{Pass, State, StateOptions, Want};
+pub use state::{HiddenSink, LogitSink, Pass, State, StateOptions, Want};
 
 use crate::weights::{Ffn, LayerWeights, LoadWatch, Names, TensorSource, Weights};
 use crate::{Config, LayerKind, LayerTable, LlamaError, Result};

@@ -1,1 +1,6 @@
-//! Tests of the whole model against printed golden values.
+//! Tests of the whole model, on the reference device.
+
+mod cache;
+mod formats;
+mod golden;
+pub(crate) mod tiny;

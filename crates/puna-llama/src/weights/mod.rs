@@ -7,7 +7,7 @@ mod source;
 
 pub use bind::{Bias, Dense, Ffn, LayerWeights, Linear, Moe, Weights};
 pub use names::Names;
-pub use source::{GgufTensors, MemTensors, Tensor, TensorSource};
+pub use source::{GgufTensors, MemTensors, ShardTensors, Tensor, TensorSource};
 
 use puna_core::Cancel;
 

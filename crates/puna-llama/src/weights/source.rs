@@ -5,8 +5,10 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 use puna_core::{DType, Region};
 use puna_format::gguf::{GgufSet, TensorType};
+use puna_format::safetensors::ShardSet;
 
 /// A tensor in the bytes of its file.
 #[derive(Clone, Debug)]
@@ -54,8 +56,8 @@ impl TensorSource for GgufTensors<'_> {
         let TensorType::Weights(dtype) = info.dtype else {
             return Err(LlamaError::tensor(name, "a weight format", info.dtype));
         };
-        let shape: Option<Vec<usize>> = info.shape.iter().rev().map(|&n| usize::try_from(n).ok()).collect();
-        Ok(Some(tensor(name, dtype, shape, self.files.get(info.file), info.range.clone())?))
+        let shape = info.shape.iter().rev();
+        locate(name, dtype, shape, self.files.get(info.file), info.range.clone()).map(Some)
     }
 
     fn contains(&self, name: &str) -> bool {
@@ -67,14 +69,47 @@ impl TensorSource for GgufTensors<'_> {
     }
 }
 
+/// The tensors of a safetensors model, over the bytes of its files.
+#[derive(Clone, Debug)]
+pub struct ShardTensors<'a> {
+    set: &'a ShardSet,
+    files: &'a [Region],
+}
+
+impl<'a> ShardTensors<'a> {
+    /// The tensors of `set`, whose file number `i` has the bytes `files[i]`.
+    pub fn new(set: &'a ShardSet, files: &'a [Region]) -> Self {
+        Self { set, files }
+    }
+}
+
+impl TensorSource for ShardTensors<'_> {
+    fn find(&self, name: &str) -> Result<Option<Tensor>> {
+        let Some(info) = self.set.tensors.named(name) else { return Ok(None) };
+        let Some(dtype) = info.dtype.as_dtype() else {
+            return Err(LlamaError::tensor(name, "a weight format", info.dtype.name()));
+        };
+        locate(name, dtype, info.shape.iter(), self.files.get(info.file), info.range.clone()).map(Some)
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.set.tensors.named(name).is_some()
+    }
+
+    fn total_bytes(&self) -> u64 {
+        self.set.tensors.iter().map(|t| t.range.end.saturating_sub(t.range.start)).sum()
+    }
+}
+
 /// A tensor at a byte range of one of a model's files.
-fn tensor(
+fn locate<'a>(
     name: &str,
     dtype: DType,
-    shape: Option<Vec<usize>>,
+    shape: impl Iterator<Item = &'a u64>,
     file: Option<&Region>,
-    range: core::ops::Range<u64>,
+    range: Range<u64>,
 ) -> Result<Tensor> {
+    let shape: Option<Vec<usize>> = shape.map(|&n| usize::try_from(n).ok()).collect();
     let shape = shape.ok_or_else(|| LlamaError::tensor(name, "dimensions that fit this machine", "larger ones"))?;
     let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
     let region = file.zip(bounds).and_then(|(file, (start, end))| file.slice(start..end));
