@@ -94,7 +94,8 @@ pub enum LlamaError {
 }
 
 /// The families that [`Config`](crate::Config) maps.
-pub const SUPPORTED: &str = "llama4 (Scout, Maverick, Guard 4, MobileLLM-R1), llama (dense Llama 2 and 3, SmolLM2)";
+pub const SUPPORTED: &str =
+    "llama4 (Scout, Maverick, Guard 4, MobileLLM-R1), llama (dense Llama 2 and 3, SmolLM2)";
 
 impl LlamaError {
     pub(crate) fn config(key: impl Display, expected: impl Display, found: impl Display) -> Self {
@@ -102,11 +103,19 @@ impl LlamaError {
     }
 
     pub(crate) fn unsupported(what: impl Display, expected: impl Display, found: impl Display) -> Self {
-        LlamaError::Unsupported { what: what.to_string(), expected: expected.to_string(), found: found.to_string() }
+        LlamaError::Unsupported {
+            what: what.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
     }
 
     pub(crate) fn tensor(name: impl Display, expected: impl Display, found: impl Display) -> Self {
-        LlamaError::Tensor { name: name.to_string(), expected: expected.to_string(), found: found.to_string() }
+        LlamaError::Tensor {
+            name: name.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
     }
 
     pub(crate) fn missing(name: impl Display) -> Self {

@@ -1,8 +1,8 @@
 //! Rotary frequencies, with the scalings for long contexts, in the F32 steps that the models were trained with.
 
+use crate::Result;
 use crate::config::{RopeConfig, RopeScaling};
 use crate::error::with_capacity;
-use crate::Result;
 use alloc::vec::Vec;
 use core::f32::consts::TAU;
 
@@ -20,7 +20,9 @@ pub fn inv_freq(rope: &RopeConfig) -> Result<Vec<f32>> {
         freqs.push(match &rope.scaling {
             RopeScaling::None => base,
             RopeScaling::Linear { factor } => base / factor,
-            RopeScaling::Llama3 { factor, low, high, original } => llama3(base, *factor, *low, *high, *original),
+            RopeScaling::Llama3 { factor, low, high, original } => {
+                llama3(base, *factor, *low, *high, *original)
+            }
             RopeScaling::Divisors(divisors) => base / divisors.get(i).copied().unwrap_or(1.0),
         });
     }

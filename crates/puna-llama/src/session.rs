@@ -27,7 +27,11 @@ impl SessionState {
     ///
     /// # Errors
     /// Out of memory; options out of range.
-    pub fn new(model: Arc<Llama>, mut device: Box<dyn Device>, options: &StateOptions) -> Result<SessionState> {
+    pub fn new(
+        model: Arc<Llama>,
+        mut device: Box<dyn Device>,
+        options: &StateOptions,
+    ) -> Result<SessionState> {
         let state = State::new(&model, &mut *device, options)?;
         Ok(SessionState { model, device, state, tokens: Vec::new(), has_logits: false })
     }

@@ -10,8 +10,14 @@ use puna_format::gguf::{Metadata, Value};
 use serde_json::Value as Json;
 
 /// The names after `llama4.attention.` (or, accepted as well, `llama4.`).
-pub(super) const NAMES: [&str; 6] =
-    ["chunk_size", "temperature_tuning", "temperature_floor_scale", "temperature_scale", "qk_norm", "no_rope_layers"];
+pub(super) const NAMES: [&str; 6] = [
+    "chunk_size",
+    "temperature_tuning",
+    "temperature_floor_scale",
+    "temperature_scale",
+    "qk_norm",
+    "no_rope_layers",
+];
 
 /// Whether `key` is one of ours, with either prefix.
 pub(super) fn is_explicit(key: &str) -> bool {

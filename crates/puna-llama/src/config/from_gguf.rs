@@ -70,7 +70,13 @@ impl Config {
         let hidden: usize = keys.need("embedding_length")?;
         let n_heads = match keys.uniform("attention.head_count")? {
             Some(n) if n > 0 => n,
-            found => return Err(LlamaError::config(keys.key("attention.head_count"), "1 or more", found.unwrap_or(0))),
+            found => {
+                return Err(LlamaError::config(
+                    keys.key("attention.head_count"),
+                    "1 or more",
+                    found.unwrap_or(0),
+                ));
+            }
         };
         let head_dim = keys.find("attention.key_length")?.unwrap_or(hidden / n_heads);
         match keys.find::<usize>("attention.value_length")? {
@@ -117,7 +123,11 @@ impl Config {
             Architecture::Llama4 => config.llama4_conventions(&keys)?,
             Architecture::Llama if n_experts > 0 => {
                 let key = keys.key("expert_count");
-                return Err(LlamaError::unsupported(key, "0: only the dense models of this family", n_experts));
+                return Err(LlamaError::unsupported(
+                    key,
+                    "0: only the dense models of this family",
+                    n_experts,
+                ));
             }
             Architecture::Llama => {}
         }
@@ -139,7 +149,8 @@ impl Config {
             self.n_experts_used = keys.find("expert_used_count")?.unwrap_or(1);
             self.ff_expert = keys.need("expert_feed_forward_length")?;
             self.ff_shared = keys.find("expert_shared_feed_forward_length")?.unwrap_or(self.ff_expert);
-            self.moe_layers = moe_pattern(self.n_layers, keys.find("interleave_moe_layer_step")?.unwrap_or(1));
+            self.moe_layers =
+                moe_pattern(self.n_layers, keys.find("interleave_moe_layer_step")?.unwrap_or(1));
         }
         Ok(())
     }
@@ -187,7 +198,9 @@ fn vocab_size(keys: &Keys<'_>, tensors: &dyn TensorSource) -> Result<usize> {
         return Ok(tokens.len());
     }
     let embedding = tensors.find("token_embd.weight")?.and_then(|t| t.shape.first().copied());
-    embedding.ok_or_else(|| LlamaError::config(keys.key("vocab_size"), "a number, or a tensor token_embd.weight", "neither"))
+    embedding.ok_or_else(|| {
+        LlamaError::config(keys.key("vocab_size"), "a number, or a tensor token_embd.weight", "neither")
+    })
 }
 
 /// Every token that the file says ends an answer.

@@ -3,4 +3,6 @@
 mod cache;
 mod formats;
 mod golden;
+mod load;
+mod rope;
 pub(crate) mod tiny;

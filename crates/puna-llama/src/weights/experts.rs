@@ -53,13 +53,18 @@ impl Binder<'_, '_> {
         let down = self.stack(&down_name, ff_expert, hidden)?;
         for (name, mat) in [(name, gate_up), (&down_name, down)] {
             if !mat.dtype.is_plain() {
-                return Err(LlamaError::tensor(name, "a format without blocks in [in, out] order", mat.dtype));
+                return Err(LlamaError::tensor(
+                    name,
+                    "a format without blocks in [in, out] order",
+                    mat.dtype,
+                ));
             }
         }
         let gate_up_scale = self.stack_scale(name, 2 * ff_expert)?;
         let down_scale = self.stack_scale(&down_name, hidden)?;
-        let scaled = |mat: Mat, scale: Option<Vector>, first: usize| {
-            Mat { scale: scale.map(|v| slice(v, first, mat.n_out)), ..mat }
+        let scaled = |mat: Mat, scale: Option<Vector>, first: usize| Mat {
+            scale: scale.map(|v| slice(v, first, mat.n_out)),
+            ..mat
         };
         collect(n_experts, |e| {
             let gate = in_out(gate_up, e * hidden, hidden, 0, ff_expert);
@@ -89,7 +94,9 @@ impl Binder<'_, '_> {
         let tensor = self.need(name)?;
         expect_shape(name, &tensor, &[n_experts, n_rows, width])?;
         let all = n_experts.checked_mul(n_rows);
-        let all = all.ok_or_else(|| LlamaError::tensor(name, "rows that fit this machine", format!("{:?}", tensor.shape)))?;
+        let all = all.ok_or_else(|| {
+            LlamaError::tensor(name, "rows that fit this machine", format!("{:?}", tensor.shape))
+        })?;
         self.load(name, &tensor, all, width)
     }
 

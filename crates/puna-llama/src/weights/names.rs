@@ -65,7 +65,9 @@ impl Names {
         };
         match prefix {
             Some(prefix) => Ok(Names::HuggingFace { prefix, ffn }),
-            None => Err(LlamaError::missing("token_embd.weight (GGUF) or model.embed_tokens.weight (Hugging Face)")),
+            None => Err(LlamaError::missing(
+                "token_embd.weight (GGUF) or model.embed_tokens.weight (Hugging Face)",
+            )),
         }
     }
 
@@ -144,7 +146,11 @@ impl Names {
     /// A part of one routed expert that is a tensor of its own (Hugging Face).
     pub(super) fn expert(&self, layer: usize, expert: usize, part: Part) -> String {
         let part = part.name();
-        self.ffn(layer, &format!("ffn_{part}.{expert}.weight"), &format!("experts.{expert}.{part}_proj.weight"))
+        self.ffn(
+            layer,
+            &format!("ffn_{part}.{expert}.weight"),
+            &format!("experts.{expert}.{part}_proj.weight"),
+        )
     }
 
     fn top(&self, gguf: &str, hf: &str) -> String {

@@ -110,10 +110,12 @@ fn locate<'a>(
     range: Range<u64>,
 ) -> Result<Tensor> {
     let shape: Option<Vec<usize>> = shape.map(|&n| usize::try_from(n).ok()).collect();
-    let shape = shape.ok_or_else(|| LlamaError::tensor(name, "dimensions that fit this machine", "larger ones"))?;
+    let shape =
+        shape.ok_or_else(|| LlamaError::tensor(name, "dimensions that fit this machine", "larger ones"))?;
     let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
     let region = file.zip(bounds).and_then(|(file, (start, end))| file.slice(start..end));
-    let found = || format!("bytes {} to {} of a file of {}", range.start, range.end, file.map_or(0, Region::len));
+    let found =
+        || format!("bytes {} to {} of a file of {}", range.start, range.end, file.map_or(0, Region::len));
     let region = region.ok_or_else(|| LlamaError::tensor(name, "bytes inside its file", found()))?;
     Ok(Tensor { dtype, shape, region })
 }
@@ -131,7 +133,13 @@ impl MemTensors {
     }
 
     /// Adds or replaces a tensor in any format; `shape` is row-major.
-    pub fn insert(&mut self, name: impl Into<String>, dtype: DType, shape: &[usize], bytes: Vec<u8>) -> &mut Self {
+    pub fn insert(
+        &mut self,
+        name: impl Into<String>,
+        dtype: DType,
+        shape: &[usize],
+        bytes: Vec<u8>,
+    ) -> &mut Self {
         let tensor = Tensor { dtype, shape: shape.to_vec(), region: Region::from_vec(bytes) };
         self.tensors.insert(name.into(), tensor);
         self
