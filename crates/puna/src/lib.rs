@@ -1,1 +1,138 @@
-//! Placeholder while the crate is laid out.
+//! puna lets a Rust program carry a Llama 4 model inside it: load a file, get tokens, on any CPU, without a C++
+//! toolchain, a server process or a global.
+//!
+//! ```no_run
+//! use puna::{LoadOptions, Message, Model, Sampling, SessionOptions};
+//!
+//! let model = Model::open("scout-q4_k_m.gguf", &LoadOptions::default())?;
+//! let mut chat = model.session(&SessionOptions::default())?;
+//! chat.push(&[Message::system("Be brief."), Message::user("Why is the sky blue?")])?;
+//! let mut answer = chat.generate(&Sampling::default().temperature(0.6).top_p(0.9));
+//! while let Some(token) = answer.next() {
+//!     print!("{}", token?.text());
+//! }
+//! # Ok::<(), puna::Error>(())
+//! ```
+//!
+//! # What there is
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Model`] | an open file: weights, tokenizer, prompt format. `Clone + Send + Sync`; holds no state |
+//! | [`Session`] | a conversation: its tokens and caches. `Send`; can be truncated and forked |
+//! | [`Generation`] | an answer as it comes: an iterator of [`Token`]s, or [`poll_token`](Generation::poll_token) for tasks |
+//! | [`Sampling`] | how tokens are chosen; greedy by default, deterministic always |
+//! | [`Cancel`] | stops a load, a prompt or an answer from another thread |
+//! | [`Error`] | one line that says what, where, expected and found; one pointer wide |
+//!
+//! Models are GGUF files (any shard of a split one) of the families `llama4` (Scout, Maverick and their relatives) and
+//! `llama` (dense Llama 2 and 3, SmolLM2), or Hugging Face folders of them.
+//!
+//! # What it promises
+//!
+//! - It never aborts, exits, prints, reads the environment, or keeps a global. Whatever is wrong with a file, a prompt or
+//!   an allocation is an [`Error`], and what existed before stays usable.
+//! - It uses the threads it is given ([`LoadOptions::threads`]), which sleep when there is nothing to do.
+//! - Results do not depend on the number of threads, and one seed gives one text.
+//! - Weights are mapped and never copied; decoding allocates nothing but the growth of the caches.
+//!
+//! # Progress and cancelling
+//!
+//! Loading and prompts report progress; loading, prompts and answers can be stopped, and a stopped session goes on.
+//!
+//! ```
+//! # let bytes = puna::tiny::gguf(7)?;
+//! use puna::{Cancel, ErrorKind, LoadOptions, Model};
+//!
+//! let cancel = Cancel::new();
+//! let options = LoadOptions::default().cancel(cancel.clone()).on_progress(move |progress| {
+//!     // … draw a bar; and somebody presses the button in the middle of it:
+//!     if progress.done == progress.total / 2 {
+//!         cancel.cancel();
+//!     }
+//! });
+//! assert_eq!(Model::from_bytes(bytes, &options).unwrap_err().kind(), ErrorKind::Cancelled);
+//! # Ok::<(), puna::Error>(())
+//! ```
+//!
+//! # Features
+//!
+//! | feature | what it adds | needs |
+//! |---|---|---|
+//! | `std` (default) | [`Model::open`], memory maps, threads, choice of kernels at run time | |
+//! | `tokenizer` (default) | text in and out; without it, token ids | `std` |
+//! | `template` (default) | the chat template inside a model's file | `std` |
+//! | `gpu` | nothing yet | `std` |
+//!
+//! Features change what is available or how fast, never a result. Without any, the crate is `no_std` with `alloc`, and
+//! [`Model::from_bytes`] opens a model.
+#![no_std]
+#![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")
+)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "tokenizer")]
+mod chat;
+mod error;
+mod generation;
+mod info;
+#[cfg(feature = "std")]
+#[expect(unsafe_code, reason = "mapping a file is a promise about it that only the caller can keep")]
+mod map;
+mod model;
+mod options;
+mod package;
+mod plan;
+mod progress;
+mod session;
+#[doc(hidden)]
+pub mod tiny;
+mod token;
+mod turns;
+
+pub use error::{Error, ErrorKind};
+pub use generation::{Finish, Generation, Stats};
+pub use info::ModelInfo;
+#[cfg(feature = "std")]
+pub use map::FileAccess;
+pub use model::{Model, ModelBytes};
+pub use options::{Activations, DeviceKind, KvType, Limits, LoadOptions, PromptFormat, SessionOptions};
+pub use package::FormatUse;
+pub use plan::MemoryPlan;
+pub use progress::{Phase, Progress};
+pub use puna_core::Cancel;
+pub use puna_llama::sample::{Dry, Sampling};
+pub use puna_text::Json;
+pub use puna_text::chat::{Message, Part, Role, StopReason, ToolCall, parse_tool_calls};
+pub use session::Session;
+pub use token::Token;
+
+/// For the `puna` command: no part of the stable interface.
+#[doc(hidden)]
+pub mod internal {
+    #[cfg(feature = "tokenizer")]
+    pub use crate::package::tokenizer;
+    pub use crate::package::{Listed, Package, formats, list_gguf};
+}
+
+const _: () = {
+    const fn send<T: Send>() {}
+    const fn send_sync<T: Send + Sync>() {}
+    send_sync::<Model>();
+    send_sync::<Error>();
+    send_sync::<Cancel>();
+    send_sync::<LoadOptions>();
+    send_sync::<SessionOptions>();
+    send_sync::<Sampling>();
+    send_sync::<Token>();
+    send::<Session>();
+    send::<Generation<'static>>();
+    assert!(size_of::<Error>() == size_of::<usize>(), "an error is one pointer wide");
+    assert!(size_of::<Option<Error>>() == size_of::<usize>(), "and so is an optional one");
+};

@@ -1,0 +1,233 @@
+//! The one error of the façade: what was wrong, where, what was expected and what was found, in one line.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use core::fmt::{self, Display};
+use puna_core::DeviceError;
+use puna_format::FormatError;
+use puna_llama::sample::SampleError;
+use puna_text::TextError;
+
+/// What went wrong, for programs that act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A file could not be opened, mapped or read.
+    Io,
+    /// A file breaks the rules of its format, or its parts contradict each other.
+    BadFile,
+    /// A valid file or request that needs something this library does not do.
+    Unsupported,
+    /// An argument of the caller: a token past the vocabulary, an empty prompt, an option out of range.
+    BadInput,
+    /// The context is full: truncate the session, or open one with a larger context.
+    ContextFull,
+    /// Somebody asked to stop. The session or model is as it was before the interrupted step.
+    Cancelled,
+    /// A limit of the caller's [`Limits`](crate::Limits) was reached.
+    Limit,
+    /// Memory was refused. What existed before stays usable.
+    OutOfMemory,
+    /// The device was lost; the model must be opened again.
+    Device,
+}
+
+/// Why something could not be done. Displays as one line.
+///
+/// One pointer wide, so that a `Result` of a small value stays small.
+///
+/// ```
+/// let error = puna::Model::from_bytes(vec![0; 100], &puna::LoadOptions::default()).unwrap_err();
+/// assert_eq!(error.kind(), puna::ErrorKind::BadFile);
+/// assert!(!error.to_string().contains('\n'));
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    place: Option<String>,
+    cause: Cause,
+}
+
+/// What lies beneath; never public, so that no other crate's types are promised.
+pub(crate) enum Cause {
+    Message(String),
+    Format(FormatError),
+    Text(TextError),
+    Device(DeviceError),
+    Llama(puna_llama::LlamaError),
+    Sample(SampleError),
+    #[cfg(feature = "std")]
+    Io(std::io::Error),
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Display) -> Self {
+        Error(Box::new(Inner { kind, place: None, cause: Cause::Message(message.to_string()) }))
+    }
+
+    pub(crate) fn input(message: impl Display) -> Self {
+        Error::new(ErrorKind::BadInput, message)
+    }
+
+    pub(crate) fn unsupported(message: impl Display) -> Self {
+        Error::new(ErrorKind::Unsupported, message)
+    }
+
+    pub(crate) fn cancelled(what: &str) -> Self {
+        Error::new(ErrorKind::Cancelled, format_args!("{what} was cancelled"))
+    }
+
+    /// The same error with the file or argument it happened in; a place already named is kept.
+    pub(crate) fn at(mut self, place: impl Display) -> Self {
+        self.0.place.get_or_insert_with(|| place.to_string());
+        self
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.0.place {
+            write!(f, "{place}: ")?;
+        }
+        match &self.0.cause {
+            Cause::Message(message) => f.write_str(message),
+            Cause::Format(e) => e.fmt(f),
+            Cause::Text(e) => e.fmt(f),
+            Cause::Device(e) => e.fmt(f),
+            Cause::Llama(e) => e.fmt(f),
+            Cause::Sample(e) => e.fmt(f),
+            #[cfg(feature = "std")]
+            Cause::Io(e) => e.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.0.cause {
+            Cause::Message(_) => None,
+            Cause::Format(e) => Some(e),
+            Cause::Text(e) => Some(e),
+            Cause::Device(e) => Some(e),
+            Cause::Llama(e) => Some(e),
+            Cause::Sample(e) => Some(e),
+            #[cfg(feature = "std")]
+            Cause::Io(e) => Some(e),
+        }
+    }
+}
+
+/// Turns the errors of the crates below into this one, where `?` alone would make them part of the public API.
+pub(crate) trait Lift<T> {
+    /// The same result with the façade's error.
+    fn lift(self) -> Result<T, Error>;
+}
+
+impl<T, E: Into<Cause>> Lift<T> for Result<T, E> {
+    fn lift(self) -> Result<T, Error> {
+        self.map_err(|e| {
+            let cause = e.into();
+            Error(Box::new(Inner { kind: cause.kind(), place: None, cause }))
+        })
+    }
+}
+
+/// Adds where it happened.
+pub(crate) trait Place<T> {
+    /// The same result; an error says that it happened at `place`.
+    fn place(self, place: impl Display) -> Result<T, Error>;
+}
+
+impl<T> Place<T> for Result<T, Error> {
+    fn place(self, place: impl Display) -> Result<T, Error> {
+        self.map_err(|e| e.at(place))
+    }
+}
+
+macro_rules! cause {
+    ($($variant:ident: $ty:ty),*) => {$(
+        impl From<$ty> for Cause {
+            fn from(e: $ty) -> Self {
+                Cause::$variant(e)
+            }
+        }
+    )*};
+}
+cause!(Format: FormatError, Text: TextError, Device: DeviceError, Llama: puna_llama::LlamaError, Sample: SampleError);
+#[cfg(feature = "std")]
+cause!(Io: std::io::Error);
+
+impl Cause {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Cause::Message(_) => ErrorKind::BadInput,
+            Cause::Format(e) => format_kind(e.kind()),
+            Cause::Text(e) => text_kind(e),
+            Cause::Device(e) => device_kind(e),
+            Cause::Llama(e) => llama_kind(e),
+            Cause::Sample(SampleError::OutOfMemory) => ErrorKind::OutOfMemory,
+            Cause::Sample(SampleError::NotFinite { .. }) => ErrorKind::BadFile,
+            Cause::Sample(_) => ErrorKind::BadInput,
+            #[cfg(feature = "std")]
+            Cause::Io(e) if e.kind() == std::io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+            #[cfg(feature = "std")]
+            Cause::Io(_) => ErrorKind::Io,
+        }
+    }
+}
+
+fn format_kind(kind: puna_format::ErrorKind) -> ErrorKind {
+    use puna_format::ErrorKind as F;
+    match kind {
+        F::Io => ErrorKind::Io,
+        F::Unsupported => ErrorKind::Unsupported,
+        F::Limit => ErrorKind::Limit,
+        F::OutOfMemory => ErrorKind::OutOfMemory,
+        _ => ErrorKind::BadFile,
+    }
+}
+
+fn text_kind(e: &TextError) -> ErrorKind {
+    match e {
+        TextError::Unsupported { .. } => ErrorKind::Unsupported,
+        TextError::TooLarge { .. } => ErrorKind::Limit,
+        TextError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+        TextError::Template { .. } | TextError::Encode { .. } => ErrorKind::BadInput,
+        _ => ErrorKind::BadFile,
+    }
+}
+
+fn device_kind(e: &DeviceError) -> ErrorKind {
+    match e {
+        DeviceError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+        DeviceError::Range { .. } => ErrorKind::BadInput,
+        DeviceError::Unsupported { .. } => ErrorKind::Unsupported,
+        _ => ErrorKind::Device,
+    }
+}
+
+fn llama_kind(e: &puna_llama::LlamaError) -> ErrorKind {
+    use puna_llama::LlamaError as L;
+    match e {
+        L::Architecture { .. } | L::Unsupported { .. } => ErrorKind::Unsupported,
+        L::EmptyPrompt | L::TokenRange { .. } => ErrorKind::BadInput,
+        L::Cancelled => ErrorKind::Cancelled,
+        L::ContextFull { .. } => ErrorKind::ContextFull,
+        L::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+        L::Device(e) => device_kind(e),
+        L::Format(e) => format_kind(e.kind()),
+        _ => ErrorKind::BadFile,
+    }
+}

@@ -1,0 +1,233 @@
+//! A model's files, understood but not loaded: configuration, tensors, vocabulary, chat template.
+
+#[cfg(feature = "std")]
+mod folder;
+mod gguf;
+#[cfg(feature = "std")]
+mod shards;
+
+use crate::error::{Error, Lift};
+use crate::{LoadOptions, Phase, Progress};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use puna_core::{Cancel, Region};
+use puna_format::Limits;
+use puna_format::gguf::GgufSet;
+use puna_llama::weights::{GgufTensors, Names, TensorSource};
+use puna_llama::{Config, LayerTable};
+
+/// Everything a model is made of. Weights are only located.
+pub struct Package {
+    pub(crate) config: Config,
+    pub(crate) name: Option<String>,
+    pub(crate) tensors: Tensors,
+    #[cfg(feature = "tokenizer")]
+    pub(crate) tokenizer: Option<puna_text::Tokenizer>,
+    #[cfg_attr(not(feature = "template"), expect(dead_code, reason = "templates are rendered by a feature"))]
+    pub(crate) template: Option<String>,
+}
+
+/// The tensors of either kind of model, over the bytes of its files.
+pub(crate) enum Tensors {
+    Gguf {
+        set: GgufSet,
+        files: Vec<Region>,
+    },
+    #[cfg(feature = "std")]
+    Safetensors {
+        set: puna_format::safetensors::ShardSet,
+        files: Vec<Region>,
+    },
+}
+
+/// How much of a model is stored in one format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FormatUse {
+    /// The format's name, as files write it.
+    pub format: String,
+    /// Tensors in it.
+    pub tensors: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A tensor as its file lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The format's name.
+    pub format: String,
+    /// Dimensions, the contiguous one last.
+    pub shape: Vec<u64>,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+impl Tensors {
+    /// Runs `f` with the source that models are bound from.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&dyn TensorSource) -> R) -> R {
+        match self {
+            Tensors::Gguf { set, files } => f(&GgufTensors::new(set, files)),
+            #[cfg(feature = "std")]
+            Tensors::Safetensors { set, files } => f(&shards::ShardTensors { set, files }),
+        }
+    }
+
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        match self {
+            Tensors::Gguf { set, .. } => list_gguf(set.tensors.iter().map(|placed| &placed.tensor)),
+            #[cfg(feature = "std")]
+            Tensors::Safetensors { set, .. } => {
+                let listed = |t: &puna_format::Placed<puna_format::safetensors::StTensor>| Listed {
+                    name: t.name.clone(),
+                    format: t.dtype.to_string(),
+                    shape: t.shape.clone(),
+                    bytes: t.range.end - t.range.start,
+                };
+                set.tensors.iter().map(listed).collect()
+            }
+        }
+    }
+}
+
+/// The table of a GGUF file, in the order of other formats: the contiguous dimension last.
+pub fn list_gguf<'a>(tensors: impl Iterator<Item = &'a puna_format::gguf::TensorInfo>) -> Vec<Listed> {
+    let listed = |t: &puna_format::gguf::TensorInfo| Listed {
+        name: t.name.clone(),
+        format: t.dtype.to_string(),
+        shape: t.shape.iter().rev().copied().collect(),
+        bytes: t.n_bytes(),
+    };
+    tensors.map(listed).collect()
+}
+
+/// Formats by the bytes stored in them, the largest first.
+pub fn formats(tensors: &[Listed]) -> Vec<FormatUse> {
+    let mut uses: Vec<FormatUse> = Vec::new();
+    for tensor in tensors {
+        match uses.iter_mut().find(|u| u.format == tensor.format) {
+            Some(u) => {
+                u.tensors += 1;
+                u.bytes = u.bytes.saturating_add(tensor.bytes);
+            }
+            None => uses.push(FormatUse { format: tensor.format.clone(), tensors: 1, bytes: tensor.bytes }),
+        }
+    }
+    uses.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.format.cmp(&b.format)));
+    uses
+}
+
+impl Package {
+    /// Opens a GGUF file (any shard of a split one) or a Hugging Face folder.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it, with the file's name.
+    #[cfg(feature = "std")]
+    pub fn open(path: &std::path::Path, options: &LoadOptions) -> Result<Self, Error> {
+        let watch = Watch::new(options);
+        if path.is_dir() { folder::open(path, options, &watch) } else { gguf::open(path, options, &watch) }
+    }
+
+    /// Takes the bytes of one GGUF file.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it.
+    pub fn from_bytes(bytes: Region, options: &LoadOptions) -> Result<Self, Error> {
+        gguf::from_regions(alloc::vec![bytes], options)
+    }
+
+    /// The configuration as it was understood.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What every layer is.
+    ///
+    /// # Errors
+    /// Tensors and configuration that contradict each other.
+    pub fn layers(&self) -> Result<LayerTable, Error> {
+        let table = |source: &dyn TensorSource| {
+            let names = Names::detect(self.config.architecture, source)?;
+            LayerTable::new(&self.config, &names, source)
+        };
+        self.tensors.with(table).lift()
+    }
+
+    /// All tensors in the order of their files.
+    pub fn list(&self) -> Vec<Listed> {
+        self.tensors.list()
+    }
+
+    /// The model's name, if the file says one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+/// The caller's ears and stop button while a model is opened.
+pub(crate) struct Watch<'a> {
+    options: &'a LoadOptions,
+    pub(crate) cancel: Cancel,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(options: &'a LoadOptions) -> Self {
+        Self { options, cancel: options.cancel.clone().unwrap_or_default() }
+    }
+
+    pub(crate) fn tell(&self, phase: Phase, done: u64, total: u64) {
+        if let Some(progress) = &self.options.progress {
+            progress(Progress::new(phase, done, total));
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() { Err(Error::cancelled("loading")) } else { Ok(()) }
+    }
+}
+
+/// The caller's limits, or the default ones.
+pub(crate) fn limits(options: &LoadOptions) -> Limits {
+    options.limits.clone().unwrap_or_default()
+}
+
+/// Overrides with their values parsed. A value that is no JSON is an error that shows how strings are written.
+pub(crate) fn overrides(options: &LoadOptions) -> Result<Vec<(String, serde_json::Value)>, Error> {
+    let parse = |(key, json): &(String, String)| {
+        let value = serde_json::from_str(json).map_err(|e| {
+            let quoted = serde_json::Value::String(json.clone());
+            Error::input(format_args!(
+                "override {key}: expected a value in JSON (text as {quoted}), found {json}: {e}"
+            ))
+        })?;
+        Ok((key.clone(), value))
+    };
+    options.overrides.iter().map(parse).collect()
+}
+
+/// The tokenizer of a GGUF file, a Hugging Face folder, a `tokenizer.json` or a rank file, without its model.
+///
+/// # Errors
+/// Whatever is wrong with it; a model without a tokenizer.
+#[cfg(feature = "tokenizer")]
+pub fn tokenizer(path: &std::path::Path) -> Result<puna_text::Tokenizer, Error> {
+    use crate::error::{ErrorKind, Place};
+    use puna_format::gguf::Gguf;
+    let none = || Error::new(ErrorKind::BadFile, "expected a tokenizer, found none").at(path.display());
+    if path.is_dir() {
+        return folder::tokenizer(path)?.ok_or_else(none);
+    }
+    let open = || crate::map::region(path, crate::FileAccess::Map, &Cancel::new(), |_| {});
+    let file = open().place(path.display())?;
+    let bytes = file.bytes();
+    let found = if Gguf::is_gguf(bytes) {
+        Gguf::read(bytes, &Limits::default()).lift().and_then(|gguf| gguf::tokenizer(&gguf.metadata))
+    } else if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
+        puna_text::Tokenizer::from_json(bytes).lift().map(Some)
+    } else {
+        puna_text::Tokenizer::from_rank_file(bytes).lift().map(Some)
+    };
+    found.place(path.display())?.ok_or_else(none)
+}
