@@ -1,0 +1,107 @@
+//! What the processor can do, as tokens that only a run-time check can make.
+
+use alloc::vec::Vec;
+
+/// Proof that this processor has AVX2, FMA and F16C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+/// Proof that this processor has AVX-512 F, BW, DQ, VL and VNNI, besides what [`Avx2`] proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(pub(crate) Avx2);
+
+/// Proof that this processor has AVX-512 BF16, besides what [`Avx512`] proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512Bf16(());
+
+/// An instruction set that the kernels are compiled for. Holding a value proves that this processor runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Portable code, for any processor.
+    Scalar,
+    /// 256-bit vectors.
+    Avx2(Avx2),
+    /// 512-bit vectors with 8-bit dot products, and with dot products of BF16 pairs where there is a second proof.
+    Avx512(Avx512, Option<Avx512Bf16>),
+}
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! has {
+    ($($feature:tt),*) => {
+        $({
+            #[cfg(feature = "std")]
+            { std::arch::is_x86_feature_detected!($feature) }
+            // Without an operating system to ask, what the compiler was told of the target counts.
+            #[cfg(not(feature = "std"))]
+            { cfg!(target_feature = $feature) }
+        })&&*
+    };
+}
+
+impl Avx2 {
+    /// Checks the processor.
+    pub fn new() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if has!("avx2", "fma", "f16c") {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+impl Avx512 {
+    /// Checks the processor.
+    pub fn new() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = Avx2::new()
+            && has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
+        {
+            return Some(Self(avx2));
+        }
+        None
+    }
+}
+
+impl Avx512Bf16 {
+    /// Checks the processor.
+    pub fn new() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if Avx512::new().is_some() && has!("avx512bf16") {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+impl Isa {
+    /// The best instruction set of this processor. Without `std`, the best one that the target promises.
+    pub fn detect() -> Self {
+        match (Avx512::new(), Avx2::new()) {
+            (Some(avx512), _) => Isa::Avx512(avx512, Avx512Bf16::new()),
+            (None, Some(avx2)) => Isa::Avx2(avx2),
+            (None, None) => Isa::Scalar,
+        }
+    }
+
+    /// Everything this processor can run, the portable code first.
+    pub fn available() -> Vec<Self> {
+        let mut all = alloc::vec![Isa::Scalar];
+        all.extend(Avx2::new().map(Isa::Avx2));
+        if let Some(avx512) = Avx512::new() {
+            all.push(Isa::Avx512(avx512, None));
+            all.extend(Avx512Bf16::new().map(|bf16| Isa::Avx512(avx512, Some(bf16))));
+        }
+        all
+    }
+
+    /// A short name for reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2(_) => "avx2",
+            Isa::Avx512(_, None) => "avx512",
+            Isa::Avx512(_, Some(_)) => "avx512 bf16",
+        }
+    }
+}

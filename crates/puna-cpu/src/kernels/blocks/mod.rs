@@ -1,0 +1,93 @@
+//! Block formats as the integer kernels see them: signed codes in steps of 32 under float scales.
+
+mod codebooks;
+mod k_quants;
+mod legacy;
+mod ternary;
+
+pub(crate) use codebooks::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
+pub(crate) use k_quants::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub(crate) use legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use ternary::{TQ1_0, TQ2_0};
+
+use half::f16;
+
+/// 32 consecutive weights of a row. Weight `i` is `codes[i] * scale[i / 16] - min[i / 16]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) codes: [i8; 32],
+    pub(crate) scale: [f32; 2],
+    pub(crate) min: [f32; 2],
+}
+
+impl Step {
+    pub(crate) const ZERO: Self = Self { codes: [0; 32], scale: [0.0; 2], min: [0.0; 2] };
+}
+
+/// What the steps of a format are like; formats of one shape share their kernels.
+pub(crate) trait Shape {
+    /// No code is larger, or smaller than its negative.
+    const LIMIT: i32;
+    /// Whether the two halves of a step have scales of their own.
+    const HALVES: bool;
+    /// Whether there are minima.
+    const AFFINE: bool;
+}
+
+/// Codes up to `LIMIT`, one scale for a step.
+pub(crate) struct Symmetric<const LIMIT: i32>;
+/// Codes up to 16, one scale and minimum for a step.
+pub(crate) struct Affine;
+/// Codes up to `LIMIT`, a scale for each half of a step.
+pub(crate) struct SymmetricHalves<const LIMIT: i32>;
+/// Codes up to 16, a scale and a minimum for each half of a step.
+pub(crate) struct AffineHalves;
+
+impl<const N: i32> Shape for Symmetric<N> {
+    const LIMIT: i32 = N;
+    const HALVES: bool = false;
+    const AFFINE: bool = false;
+}
+impl Shape for Affine {
+    const LIMIT: i32 = 16;
+    const HALVES: bool = false;
+    const AFFINE: bool = true;
+}
+impl<const N: i32> Shape for SymmetricHalves<N> {
+    const LIMIT: i32 = N;
+    const HALVES: bool = true;
+    const AFFINE: bool = false;
+}
+impl Shape for AffineHalves {
+    const LIMIT: i32 = 16;
+    const HALVES: bool = true;
+    const AFFINE: bool = true;
+}
+
+/// A block format.
+pub(crate) trait Block {
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// Steps of a block: 1 or 8.
+    const STEPS: usize;
+    /// What its steps are like.
+    type Shape: Shape;
+
+    /// Unpacks a block of `BYTES` bytes into `STEPS` steps.
+    fn unpack(block: &[u8], steps: &mut [Step; 8]);
+}
+
+/// The little-endian f16 at byte `at`, widened.
+#[inline(always)]
+fn f16_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// The `N` bytes from byte `at` on.
+#[inline(always)]
+fn bytes_at<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+    match block[at..].first_chunk() {
+        Some(bytes) => bytes,
+        None => &[0; N],
+    }
+}

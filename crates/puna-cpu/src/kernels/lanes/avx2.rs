@@ -1,0 +1,306 @@
+//! Lanes of AVX2, FMA and F16C.
+
+use super::{Kernel, Lanes};
+use crate::isa::Avx2;
+use core::arch::x86_64::*;
+
+/// Evaluates calls of intrinsics.
+macro_rules! v {
+    ($calls:expr) => {
+        // SAFETY: only register operations, and loads and stores of references or of slices whose length was just
+        // checked; `self` proves that the processor has the instructions.
+        unsafe { $calls }
+    };
+}
+
+impl Lanes for Avx2 {
+    type V = __m256i;
+    type F = __m256;
+    type T = __m256i;
+    type G = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn enter(self, kernel: impl Kernel) {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn inner(lanes: Avx2, kernel: impl Kernel) {
+            kernel.run(lanes);
+        }
+        // SAFETY: `self` proves that the processor has these features.
+        unsafe { inner(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[u8; 32]) -> __m256i {
+        v!(_mm256_loadu_si256(from.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> __m256i {
+        v!(_mm256_loadu2_m128i(high.as_ptr().cast(), low.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn splat8(self, value: i8) -> __m256i {
+        v!(_mm256_set1_epi8(value))
+    }
+    #[inline(always)]
+    fn splat16(self, value: i16) -> __m256i {
+        v!(_mm256_set1_epi16(value))
+    }
+    #[inline(always)]
+    fn splat32(self, value: i32) -> __m256i {
+        v!(_mm256_set1_epi32(value))
+    }
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_and_si256(a, b))
+    }
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_or_si256(a, b))
+    }
+    #[inline(always)]
+    fn and_not(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_andnot_si256(a, b))
+    }
+    #[inline(always)]
+    fn shr16<const BITS: i32>(self, a: __m256i) -> __m256i {
+        v!(_mm256_srli_epi16::<BITS>(a))
+    }
+    #[inline(always)]
+    fn shl16<const BITS: i32>(self, a: __m256i) -> __m256i {
+        v!(_mm256_slli_epi16::<BITS>(a))
+    }
+    #[inline(always)]
+    fn shl32<const BITS: i32>(self, a: __m256i) -> __m256i {
+        v!(_mm256_slli_epi32::<BITS>(a))
+    }
+    #[inline(always)]
+    fn sub8(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_sub_epi8(a, b))
+    }
+    #[inline(always)]
+    fn add32(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn sub32(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_sub_epi32(a, b))
+    }
+    #[inline(always)]
+    fn eq8(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_cmpeq_epi8(a, b))
+    }
+    #[inline(always)]
+    fn shuffle8(self, table: __m256i, index: __m256i) -> __m256i {
+        v!(_mm256_shuffle_epi8(table, index))
+    }
+    #[inline(always)]
+    fn mul16_pairs(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_madd_epi16(a, b))
+    }
+    #[inline(always)]
+    fn mul8_pairs(self, unsigned: __m256i, signed: __m256i) -> __m256i {
+        v!(_mm256_maddubs_epi16(unsigned, signed))
+    }
+    #[inline(always)]
+    fn dot(self, unsigned: __m256i, signed: __m256i) -> __m256i {
+        // At most 2 x 128 x 127 = 32512.
+        v!(_mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1)))
+    }
+    #[inline(always)]
+    fn dot2(self, u0: __m256i, s0: __m256i, u1: __m256i, s1: __m256i) -> __m256i {
+        // At most 4 x 63 x 127 = 32004.
+        v!({
+            let sums = _mm256_add_epi16(_mm256_maddubs_epi16(u0, s0), _mm256_maddubs_epi16(u1, s1));
+            _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
+        })
+    }
+    #[inline(always)]
+    fn dot_signed(self, w: __m256i, x: __m256i) -> __m256i {
+        v!(self.dot(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)))
+    }
+    #[inline(always)]
+    fn mul8_pairs_signed(self, w: __m256i, x: __m256i) -> __m256i {
+        v!(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)))
+    }
+    #[inline(always)]
+    fn zip32_low(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_unpacklo_epi32(a, b))
+    }
+    #[inline(always)]
+    fn zip32_high(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_unpackhi_epi32(a, b))
+    }
+    #[inline(always)]
+    fn zip64_low(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_unpacklo_epi64(a, b))
+    }
+    #[inline(always)]
+    fn zip64_high(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_unpackhi_epi64(a, b))
+    }
+    #[inline(always)]
+    fn halves_low(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_permute2x128_si256::<0x20>(a, b))
+    }
+    #[inline(always)]
+    fn halves_high(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_permute2x128_si256::<0x31>(a, b))
+    }
+    #[inline(always)]
+    fn widen8(self, from: &[u8; 16]) -> __m256i {
+        v!(_mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn to_f32(self, a: __m256i) -> __m256 {
+        v!(_mm256_cvtepi32_ps(a))
+    }
+
+    #[inline(always)]
+    fn fload(self, from: &[f32; 8]) -> __m256 {
+        v!(_mm256_loadu_ps(from.as_ptr()))
+    }
+    #[inline(always)]
+    fn fload_f16(self, from: &[u16; 8]) -> __m256 {
+        v!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn fsplat(self, value: f32) -> __m256 {
+        v!(_mm256_set1_ps(value))
+    }
+    #[inline(always)]
+    fn fmul(self, a: __m256, b: __m256) -> __m256 {
+        v!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn fadd(self, a: __m256, b: __m256) -> __m256 {
+        v!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn ffma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        v!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn fsum(self, a: __m256) -> f32 {
+        v!({
+            let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+            _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)))
+        })
+    }
+
+    #[inline(always)]
+    fn tload(self, from: &[u32]) -> __m256i {
+        let from = &from[..8];
+        v!(_mm256_loadu_si256(from.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn tzero(self) -> __m256i {
+        v!(_mm256_setzero_si256())
+    }
+    #[inline(always)]
+    fn tdot16(self, limit: i32, acc: __m256i, w: &[__m256i; 4], x: &[u32; 4]) -> __m256i {
+        v!({
+            let one = _mm256_set1_epi16(1);
+            let x = |i: usize| _mm256_set1_epi32(x[i] as i32);
+            if limit <= 64 {
+                // Sums of 16 bits hold as long as products by 255 stay within them: 4, 2 or 1 times 2 x 255 x limit.
+                let p = |i: usize| _mm256_maddubs_epi16(x(i), w[i]);
+                if limit <= 16 {
+                    let sum = _mm256_add_epi16(_mm256_add_epi16(p(0), p(1)), _mm256_add_epi16(p(2), p(3)));
+                    return _mm256_add_epi32(acc, _mm256_madd_epi16(sum, one));
+                }
+                if limit <= 32 {
+                    let low = _mm256_madd_epi16(_mm256_add_epi16(p(0), p(1)), one);
+                    let high = _mm256_madd_epi16(_mm256_add_epi16(p(2), p(3)), one);
+                    return _mm256_add_epi32(_mm256_add_epi32(acc, low), high);
+                }
+                let low = _mm256_add_epi32(_mm256_madd_epi16(p(0), one), _mm256_madd_epi16(p(1), one));
+                let high = _mm256_add_epi32(_mm256_madd_epi16(p(2), one), _mm256_madd_epi16(p(3), one));
+                return _mm256_add_epi32(_mm256_add_epi32(acc, low), high);
+            }
+            let p = |i: usize| {
+                let product = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(x(i), w[i]));
+                _mm256_madd_epi16(product, one)
+            };
+            let sum = _mm256_add_epi32(_mm256_add_epi32(p(0), p(1)), _mm256_add_epi32(p(2), p(3)));
+            _mm256_add_epi32(acc, sum)
+        })
+    }
+    #[inline(always)]
+    fn biased(limit: i32) -> bool {
+        limit <= 64
+    }
+    #[inline(always)]
+    fn to_g(self, a: __m256i) -> __m256 {
+        v!(_mm256_cvtepi32_ps(a))
+    }
+
+    #[inline(always)]
+    fn gload(self, from: &[f32]) -> __m256 {
+        let from = &from[..8];
+        v!(_mm256_loadu_ps(from.as_ptr()))
+    }
+    #[inline(always)]
+    fn gstore(self, a: __m256, to: &mut [f32]) {
+        let to = &mut to[..8];
+        v!(_mm256_storeu_ps(to.as_mut_ptr(), a))
+    }
+    #[inline(always)]
+    fn gsplat(self, value: f32) -> __m256 {
+        v!(_mm256_set1_ps(value))
+    }
+    #[inline(always)]
+    fn gmul(self, a: __m256, b: __m256) -> __m256 {
+        v!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn gadd(self, a: __m256, b: __m256) -> __m256 {
+        v!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn gfma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        v!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn gfnma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        v!(_mm256_fnmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn gsum(self, a: __m256) -> f32 {
+        self.fsum(a)
+    }
+    #[inline(always)]
+    fn gload_f32(self, from: &[u8]) -> __m256 {
+        let from = &from[..32];
+        v!(_mm256_loadu_ps(from.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn gload_f16(self, from: &[u8]) -> __m256 {
+        let from = &from[..16];
+        v!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn gload_bf16(self, from: &[u8]) -> __m256 {
+        let from = &from[..16];
+        v!({
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        })
+    }
+    #[inline(always)]
+    fn gload_f8(self, from: &[u8]) -> __m256 {
+        let from = &from[..8];
+        v!({
+            let codes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
+            let magnitude = _mm256_and_si256(codes, _mm256_set1_epi32(0x7F));
+            let sign = _mm256_slli_epi32::<24>(_mm256_and_si256(codes, _mm256_set1_epi32(0x80)));
+            // The bits at the top of an f32's fraction and exponent mean 2^(7 - 127) of the value; 0x7F is a NaN.
+            let power = _mm256_set1_ps(f32::from_bits((127 + 120) << 23));
+            let value = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32::<20>(magnitude)), power);
+            let nan = _mm256_cmpeq_epi32(magnitude, _mm256_set1_epi32(0x7F));
+            let bits = _mm256_or_si256(_mm256_castps_si256(value), _mm256_or_si256(sign, nan));
+            _mm256_castsi256_ps(bits)
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Lanes of AVX-512 with VNNI. The 32-byte vectors are those of AVX2, with dot products of their own.
+
+use super::{Kernel, Lanes};
+use crate::isa::Avx512;
+use core::arch::x86_64::*;
+
+/// Evaluates calls of intrinsics.
+macro_rules! v {
+    ($calls:expr) => {
+        // SAFETY: only register operations, and loads and stores of references or of slices whose length was just
+        // checked; `self` proves that the processor has the instructions.
+        unsafe { $calls }
+    };
+}
+
+/// Methods that are the same with AVX2.
+macro_rules! as_avx2 {
+    ($($name:ident $(<const $bits:ident>)? ($($arg:ident: $type:ty),*) -> $out:ty;)*) => {$(
+        #[inline(always)]
+        fn $name $(<const $bits: i32>)? (self, $($arg: $type),*) -> $out {
+            self.0.$name $(::<$bits>)? ($($arg),*)
+        }
+    )*};
+}
+
+impl Lanes for Avx512 {
+    type V = __m256i;
+    type F = __m256;
+    type T = __m512i;
+    type G = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn enter(self, kernel: impl Kernel) {
+        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn inner(lanes: Avx512, kernel: impl Kernel) {
+            kernel.run(lanes);
+        }
+        // SAFETY: `self` proves that the processor has these features.
+        unsafe { inner(self, kernel) }
+    }
+
+    as_avx2! {
+        load(from: &[u8; 32]) -> __m256i;
+        load2(low: &[u8; 16], high: &[u8; 16]) -> __m256i;
+        splat8(value: i8) -> __m256i;
+        splat16(value: i16) -> __m256i;
+        splat32(value: i32) -> __m256i;
+        and(a: __m256i, b: __m256i) -> __m256i;
+        or(a: __m256i, b: __m256i) -> __m256i;
+        and_not(a: __m256i, b: __m256i) -> __m256i;
+        shr16<const BITS>(a: __m256i) -> __m256i;
+        shl16<const BITS>(a: __m256i) -> __m256i;
+        shl32<const BITS>(a: __m256i) -> __m256i;
+        sub8(a: __m256i, b: __m256i) -> __m256i;
+        add32(a: __m256i, b: __m256i) -> __m256i;
+        sub32(a: __m256i, b: __m256i) -> __m256i;
+        eq8(a: __m256i, b: __m256i) -> __m256i;
+        shuffle8(table: __m256i, index: __m256i) -> __m256i;
+        mul16_pairs(a: __m256i, b: __m256i) -> __m256i;
+        mul8_pairs(unsigned: __m256i, signed: __m256i) -> __m256i;
+        mul8_pairs_signed(w: __m256i, x: __m256i) -> __m256i;
+        zip32_low(a: __m256i, b: __m256i) -> __m256i;
+        zip32_high(a: __m256i, b: __m256i) -> __m256i;
+        zip64_low(a: __m256i, b: __m256i) -> __m256i;
+        zip64_high(a: __m256i, b: __m256i) -> __m256i;
+        halves_low(a: __m256i, b: __m256i) -> __m256i;
+        halves_high(a: __m256i, b: __m256i) -> __m256i;
+        widen8(from: &[u8; 16]) -> __m256i;
+        to_f32(a: __m256i) -> __m256;
+        fload(from: &[f32; 8]) -> __m256;
+        fload_f16(from: &[u16; 8]) -> __m256;
+        fsplat(value: f32) -> __m256;
+        fmul(a: __m256, b: __m256) -> __m256;
+        fadd(a: __m256, b: __m256) -> __m256;
+        ffma(a: __m256, b: __m256, c: __m256) -> __m256;
+        fsum(a: __m256) -> f32;
+    }
+
+    #[inline(always)]
+    fn dot(self, unsigned: __m256i, signed: __m256i) -> __m256i {
+        v!(_mm256_dpbusd_epi32(_mm256_setzero_si256(), unsigned, signed))
+    }
+    #[inline(always)]
+    fn dot2(self, u0: __m256i, s0: __m256i, u1: __m256i, s1: __m256i) -> __m256i {
+        v!(_mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), u0, s0), u1, s1))
+    }
+    #[inline(always)]
+    fn dot_signed(self, w: __m256i, x: __m256i) -> __m256i {
+        v!(_mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)))
+    }
+
+    #[inline(always)]
+    fn tload(self, from: &[u32]) -> __m512i {
+        let from = &from[..16];
+        v!(_mm512_loadu_si512(from.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn tzero(self) -> __m512i {
+        v!(_mm512_setzero_si512())
+    }
+    #[inline(always)]
+    fn tdot16(self, _: i32, acc: __m512i, w: &[__m512i; 4], x: &[u32; 4]) -> __m512i {
+        let mut acc = acc;
+        for (w, x) in w.iter().zip(x) {
+            acc = v!(_mm512_dpbusd_epi32(acc, _mm512_set1_epi32(*x as i32), *w));
+        }
+        acc
+    }
+    #[inline(always)]
+    fn biased(_: i32) -> bool {
+        true
+    }
+    #[inline(always)]
+    fn to_g(self, a: __m512i) -> __m512 {
+        v!(_mm512_cvtepi32_ps(a))
+    }
+
+    #[inline(always)]
+    fn gload(self, from: &[f32]) -> __m512 {
+        let from = &from[..16];
+        v!(_mm512_loadu_ps(from.as_ptr()))
+    }
+    #[inline(always)]
+    fn gstore(self, a: __m512, to: &mut [f32]) {
+        let to = &mut to[..16];
+        v!(_mm512_storeu_ps(to.as_mut_ptr(), a))
+    }
+    #[inline(always)]
+    fn gsplat(self, value: f32) -> __m512 {
+        v!(_mm512_set1_ps(value))
+    }
+    #[inline(always)]
+    fn gmul(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn gadd(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn gfma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        v!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn gfnma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        v!(_mm512_fnmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn gsum(self, a: __m512) -> f32 {
+        self.fsum(v!(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))))
+    }
+    #[inline(always)]
+    fn gload_f32(self, from: &[u8]) -> __m512 {
+        let from = &from[..64];
+        v!(_mm512_loadu_ps(from.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn gload_f16(self, from: &[u8]) -> __m512 {
+        let from = &from[..32];
+        v!(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn gload_bf16(self, from: &[u8]) -> __m512 {
+        let from = &from[..32];
+        v!({
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        })
+    }
+    #[inline(always)]
+    fn gload_f8(self, from: &[u8]) -> __m512 {
+        let from = &from[..16];
+        v!({
+            let codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+            let magnitude = _mm512_and_si512(codes, _mm512_set1_epi32(0x7F));
+            let sign = _mm512_slli_epi32::<24>(_mm512_and_si512(codes, _mm512_set1_epi32(0x80)));
+            // The bits at the top of an f32's fraction and exponent mean 2^(7 - 127) of the value; 0x7F is a NaN.
+            let power = _mm512_set1_ps(f32::from_bits((127 + 120) << 23));
+            let value = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32::<20>(magnitude)), power);
+            let nan = _mm512_movm_epi32(_mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7F)));
+            let bits = _mm512_or_si512(_mm512_castps_si512(value), _mm512_or_si512(sign, nan));
+            _mm512_castsi512_ps(bits)
+        })
+    }
+}

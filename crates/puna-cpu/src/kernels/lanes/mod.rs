@@ -1,0 +1,124 @@
+//! The vector operations that kernels are written in: one trait, one implementation for each instruction set.
+//!
+//! A kernel is an `#[inline(always)]` function generic over [`Lanes`]; [`Lanes::enter`] compiles it with the
+//! instruction set's features on. [`Portable`] gives every operation its meaning in plain Rust and is the twin of the
+//! AVX-512 lanes: same widths, same order of sums. It runs on any processor, so a machine without AVX-512 still tests
+//! the AVX-512 kernels' logic.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+pub(crate) use portable::Portable;
+
+/// A computation to be compiled for an instruction set. `run` must be `#[inline(always)]`, and so must all that it
+/// calls with vectors as arguments.
+pub(crate) trait Kernel {
+    fn run<L: Lanes>(self, lanes: L);
+}
+
+/// An instruction set. A value of the type proves that the processor has it.
+///
+/// `V` holds 32 bytes, seen as 32 x 8, 16 x 16 or 8 x 32 bits; `F` 8 floats. `T` and `G` are the widest vectors of
+/// [`LANES`](Lanes::LANES) 32-bit integers and floats. Integer sums wrap. `fma` rounds once, except in portable code
+/// where that would be slow.
+pub(crate) trait Lanes: Copy {
+    type V: Copy;
+    type F: Copy;
+    type T: Copy;
+    type G: Copy;
+    /// 32-bit lanes of `T` and `G`: 8 or 16.
+    const LANES: usize;
+
+    /// Runs the kernel with the features of the instruction set enabled.
+    fn enter(self, kernel: impl Kernel);
+
+    // 32-byte integers.
+    fn load(self, from: &[u8; 32]) -> Self::V;
+    /// Two halves, the first one low.
+    fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> Self::V;
+    fn splat8(self, value: i8) -> Self::V;
+    fn splat16(self, value: i16) -> Self::V;
+    fn splat32(self, value: i32) -> Self::V;
+    fn and(self, a: Self::V, b: Self::V) -> Self::V;
+    fn or(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `!a & b`.
+    fn and_not(self, a: Self::V, b: Self::V) -> Self::V;
+    fn shr16<const BITS: i32>(self, a: Self::V) -> Self::V;
+    fn shl16<const BITS: i32>(self, a: Self::V) -> Self::V;
+    fn shl32<const BITS: i32>(self, a: Self::V) -> Self::V;
+    fn sub8(self, a: Self::V, b: Self::V) -> Self::V;
+    fn add32(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub32(self, a: Self::V, b: Self::V) -> Self::V;
+    fn eq8(self, a: Self::V, b: Self::V) -> Self::V;
+    /// In each 16-byte half: byte `i` is `table[index[i] % 16]`, or 0 where `index[i]` has its top bit set.
+    fn shuffle8(self, table: Self::V, index: Self::V) -> Self::V;
+    /// Products of signed 16-bit lanes, neighbours summed to 32 bits.
+    fn mul16_pairs(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Products of unsigned by signed bytes, neighbours summed to 16 bits, which must not overflow.
+    fn mul8_pairs(self, unsigned: Self::V, signed: Self::V) -> Self::V;
+    /// Each 32-bit lane: the sum of its four products of unsigned bytes up to 128 by signed bytes of ±127.
+    fn dot(self, unsigned: Self::V, signed: Self::V) -> Self::V;
+    /// `dot(u0, s0) + dot(u1, s1)` for unsigned bytes up to 63.
+    fn dot2(self, u0: Self::V, s0: Self::V, u1: Self::V, s1: Self::V) -> Self::V;
+    /// As `dot` for signed bytes of any size by signed bytes of ±127.
+    fn dot_signed(self, w: Self::V, x: Self::V) -> Self::V;
+    /// As `mul8_pairs` for signed bytes of any size by signed bytes of ±127.
+    fn mul8_pairs_signed(self, w: Self::V, x: Self::V) -> Self::V;
+    /// `[a0, b0, a1, b1]` of each half.
+    fn zip32_low(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `[a2, b2, a3, b3]` of each half.
+    fn zip32_high(self, a: Self::V, b: Self::V) -> Self::V;
+    fn zip64_low(self, a: Self::V, b: Self::V) -> Self::V;
+    fn zip64_high(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `[a low half, b low half]`.
+    fn halves_low(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `[a high half, b high half]`.
+    fn halves_high(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Signed bytes widened to 16 bits.
+    fn widen8(self, from: &[u8; 16]) -> Self::V;
+    fn to_f32(self, a: Self::V) -> Self::F;
+
+    // 8 floats.
+    fn fload(self, from: &[f32; 8]) -> Self::F;
+    /// 8 halves, widened.
+    fn fload_f16(self, from: &[u16; 8]) -> Self::F;
+    fn fsplat(self, value: f32) -> Self::F;
+    fn fmul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn fadd(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`.
+    fn ffma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    fn fsum(self, a: Self::F) -> f32;
+
+    // The widest vectors. Slices hold at least `LANES` values.
+    fn tload(self, from: &[u32]) -> Self::T;
+    fn tzero(self) -> Self::T;
+    /// `acc` plus, in each lane, the sum of 16 products of the signed bytes of `w` by the unsigned bytes of `x`, which
+    /// all lanes share. No byte of `w` exceeds `±limit`, a constant. Where [`biased`](Lanes::biased) says no for the
+    /// limit, the bytes of `x` are signed.
+    fn tdot16(self, limit: i32, acc: Self::T, w: &[Self::T; 4], x: &[u32; 4]) -> Self::T;
+    /// Whether `tdot16` takes `x + 128` instead of `x`.
+    fn biased(limit: i32) -> bool;
+    fn to_g(self, a: Self::T) -> Self::G;
+
+    fn gload(self, from: &[f32]) -> Self::G;
+    fn gstore(self, a: Self::G, to: &mut [f32]);
+    fn gsplat(self, value: f32) -> Self::G;
+    fn gmul(self, a: Self::G, b: Self::G) -> Self::G;
+    fn gadd(self, a: Self::G, b: Self::G) -> Self::G;
+    /// `a * b + c`.
+    fn gfma(self, a: Self::G, b: Self::G, c: Self::G) -> Self::G;
+    /// `c - a * b`.
+    fn gfnma(self, a: Self::G, b: Self::G, c: Self::G) -> Self::G;
+    fn gsum(self, a: Self::G) -> f32;
+    /// Little-endian F32, unaligned: at least `4 * LANES` bytes.
+    fn gload_f32(self, from: &[u8]) -> Self::G;
+    /// F16, widened.
+    fn gload_f16(self, from: &[u8]) -> Self::G;
+    /// BF16, widened.
+    fn gload_bf16(self, from: &[u8]) -> Self::G;
+    /// F8_E4M3, widened.
+    fn gload_f8(self, from: &[u8]) -> Self::G;
+}

@@ -1,0 +1,7 @@
+//! Matrix-product kernels, each written once over the lanes of an instruction set.
+
+pub(crate) mod blocks;
+pub(crate) mod dot;
+pub(crate) mod float;
+pub(crate) mod lanes;
+pub(crate) mod tile;

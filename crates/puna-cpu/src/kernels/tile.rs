@@ -1,0 +1,309 @@
+//! Products of block-quantised weights with many rows of 8-bit activations.
+//!
+//! Outputs run along the lanes. The weights of a slab, [`OUTS`] outputs by [`STEPS`] steps of 32 inputs, are unpacked
+//! once to bytes that stay in the second-level cache; then, step by step, the bytes of a few lanes of outputs are held
+//! in registers while all rows of activations pass by. So any number of rows is as good as any other, and what an
+//! unpacked weight costs is divided by the number of rows.
+
+use super::blocks::{Block, Shape, Step};
+use super::lanes::{Kernel, Lanes};
+use crate::matmul::{Kernels, MatRef, Packed};
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+use core::ops::Range;
+
+/// Outputs of a slab.
+const OUTS: usize = 64;
+/// Steps of a slab.
+const STEPS: usize = 32;
+/// Rows that pass while a slab stays unpacked.
+const ROWS: usize = 512;
+/// Rows whose activations stay in the second-level cache while all outputs of a slab use them.
+const CHUNK: usize = 64;
+
+/// 32 activations of a row.
+#[derive(Clone, Copy)]
+struct XStep {
+    /// Four codes each; 128 is added to a code where the lanes want it so.
+    codes: [u32; 8],
+    /// Their scale.
+    d: f32,
+    /// The scale times the sum of the codes of each half.
+    sums: [f32; 2],
+}
+
+/// Working memory of the kernel, about 1 MiB.
+pub(crate) struct TileScratch {
+    /// `[STEPS][ROWS]`.
+    x: Vec<XStep>,
+    /// `[OUTS / width][STEPS][8][width]`, four codes each.
+    codes: Vec<u32>,
+    /// `[OUTS / width][STEPS][2][width]`.
+    scale: Vec<f32>,
+    /// As `scale`.
+    min: Vec<f32>,
+    /// As `scale`: what the added 128 must be corrected by.
+    start: Vec<u32>,
+    /// `[OUTS / width][ROWS][width]`.
+    acc: Vec<f32>,
+}
+
+impl TileScratch {
+    pub(crate) fn new() -> Result<Self, TryReserveError> {
+        fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, TryReserveError> {
+            let mut vec = Vec::new();
+            vec.try_reserve_exact(len)?;
+            vec.resize(len, value);
+            Ok(vec)
+        }
+        Ok(Self {
+            x: filled(XStep { codes: [0; 8], d: 0.0, sums: [0.0; 2] }, STEPS * ROWS)?,
+            codes: filled(0, OUTS * STEPS * 8)?,
+            scale: filled(0.0, OUTS * STEPS * 2)?,
+            min: filled(0.0, OUTS * STEPS * 2)?,
+            start: filled(0, OUTS * STEPS * 2)?,
+            acc: filled(0.0, OUTS * ROWS)?,
+        })
+    }
+}
+
+/// Outputs that are computed together: as many lanes as the registers hold beside the accumulators.
+const fn width<L: Lanes>() -> usize {
+    if L::LANES == 8 { 8 } else { 2 * L::LANES }
+}
+
+/// The product, written to `tile` without the row scales.
+pub(crate) fn product<B: Block>(
+    kernels: &Kernels,
+    w: MatRef<'_>,
+    x: Packed<'_>,
+    outs: Range<usize>,
+    scratch: &mut TileScratch,
+    tile: &mut [f32],
+) {
+    for rows in chunks(0..x.n_rows, ROWS) {
+        for slab in chunks(0..x.n_in / 32, STEPS) {
+            kernels.enter(Gather { x, rows: &rows, slab: &slab, limit: B::Shape::LIMIT, to: &mut scratch.x });
+            for part in chunks(outs.clone(), OUTS) {
+                kernels.enter(Unpack { w, outs: &part, slab: &slab, scratch, block: PhantomData::<B> });
+                let at = Place {
+                    rows: &rows,
+                    n_outs: part.len(),
+                    first: part.start - outs.start,
+                    stride: outs.len(),
+                    n_steps: slab.len(),
+                    add: slab.start > 0,
+                };
+                kernels.enter(Multiply { at, scratch, tile, shape: PhantomData::<B::Shape> });
+            }
+        }
+    }
+}
+
+/// Puts the activations of a step side by side.
+struct Gather<'a> {
+    x: Packed<'a>,
+    rows: &'a Range<usize>,
+    slab: &'a Range<usize>,
+    limit: i32,
+    to: &'a mut [XStep],
+}
+
+impl Kernel for Gather<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let bias = if L::biased(self.limit) { 0x8080_8080 } else { 0 };
+        for (to, r) in self.rows.clone().enumerate() {
+            let row = self.x.q8(r);
+            for (i, s) in self.slab.clone().enumerate() {
+                let x = &mut self.to[i * ROWS + to];
+                for (word, codes) in x.codes.iter_mut().zip(row.step(s).as_chunks().0) {
+                    *word = u32::from_le_bytes(*codes) ^ bias;
+                }
+                let d = row.scale(s);
+                let sums = row.sums(s);
+                x.d = d;
+                x.sums = [d * f32::from(sums[0]), d * f32::from(sums[1])];
+            }
+        }
+    }
+}
+
+/// Unpacks a slab of weights. Outputs beyond the range are left as they were: nothing reads their sums.
+struct Unpack<'a, B> {
+    w: MatRef<'a>,
+    outs: &'a Range<usize>,
+    slab: &'a Range<usize>,
+    scratch: &'a mut TileScratch,
+    block: PhantomData<B>,
+}
+
+impl<B: Block> Kernel for Unpack<'_, B> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let width = const { width::<L>() };
+        let bias = if L::biased(B::Shape::LIMIT) { -128 } else { 0 };
+        let blocks = self.slab.start / B::STEPS * B::BYTES..self.slab.end / B::STEPS * B::BYTES;
+        let mut unpacked = [Step::ZERO; 8];
+        let scratch = self.scratch;
+        for (i, o) in self.outs.clone().enumerate() {
+            let (group, lane) = (i / width * STEPS, i % width);
+            for (b, block) in self.w.row(o)[blocks.clone()].chunks_exact(B::BYTES).enumerate() {
+                B::unpack(block, &mut unpacked);
+                for (s, step) in unpacked[..B::STEPS].iter().enumerate() {
+                    let s = group + b * B::STEPS + s;
+                    let codes = &mut scratch.codes[s * 8 * width..(s + 1) * 8 * width];
+                    for (j, four) in step.codes.as_chunks::<4>().0.iter().enumerate() {
+                        codes[j * width + lane] = u32::from_le_bytes(four.map(|code| code as u8));
+                    }
+                    let mut sums = [0i32; 2];
+                    for (sum, codes) in sums.iter_mut().zip(step.codes.as_chunks::<16>().0) {
+                        for &code in codes {
+                            *sum += i32::from(code);
+                        }
+                    }
+                    if !B::Shape::HALVES {
+                        sums = [sums[0] + sums[1], 0];
+                    }
+                    for half in 0..2 {
+                        let at = (2 * s + half) * width + lane;
+                        scratch.scale[at] = step.scale[half];
+                        scratch.start[at] = (bias * sums[half]) as u32;
+                        if B::Shape::AFFINE {
+                            scratch.min[at] = step.min[half];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Which sums the unpacked slab adds to.
+struct Place<'a> {
+    rows: &'a Range<usize>,
+    /// Outputs, and the first one's column in the tile of `stride` columns.
+    n_outs: usize,
+    first: usize,
+    stride: usize,
+    n_steps: usize,
+    /// Whether the tile holds the sums of earlier slabs.
+    add: bool,
+}
+
+impl Place<'_> {
+    /// Where row `r` is in the tile.
+    fn of_row(&self, r: usize) -> Range<usize> {
+        let at = r * self.stride + self.first;
+        at..at + self.n_outs
+    }
+}
+
+/// Multiplies the gathered activations by the unpacked slab.
+struct Multiply<'a, S> {
+    at: Place<'a>,
+    scratch: &'a mut TileScratch,
+    tile: &'a mut [f32],
+    shape: PhantomData<S>,
+}
+
+impl<S: Shape> Kernel for Multiply<'_, S> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let Self { at, scratch, tile, .. } = self;
+        let width = const { width::<L>() };
+        if at.add {
+            for (to, r) in at.rows.clone().enumerate() {
+                for (group, tile) in tile[at.of_row(r)].chunks(width).enumerate() {
+                    scratch.acc[(group * ROWS + to) * width..][..tile.len()].copy_from_slice(tile);
+                }
+            }
+        } else {
+            scratch.acc.fill(0.0);
+        }
+        for chunk in chunks(0..at.rows.len(), CHUNK) {
+            for group in 0..at.n_outs.div_ceil(width) {
+                let acc = &mut scratch.acc[(group * ROWS + chunk.start) * width..][..chunk.len() * width];
+                for s in 0..at.n_steps {
+                    let step = group * STEPS + s;
+                    let w = Weights {
+                        codes: &scratch.codes[step * 8 * width..][..8 * width],
+                        scale: &scratch.scale[step * 2 * width..][..2 * width],
+                        min: &scratch.min[step * 2 * width..][..2 * width],
+                        start: &scratch.start[step * 2 * width..][..2 * width],
+                    };
+                    let x = &scratch.x[s * ROWS + chunk.start..][..chunk.len()];
+                    if L::LANES == 8 {
+                        multiply_step::<L, S, 1>(l, &w, x, acc);
+                    } else {
+                        multiply_step::<L, S, 2>(l, &w, x, acc);
+                    }
+                }
+            }
+        }
+        for (from, r) in at.rows.clone().enumerate() {
+            for (group, tile) in tile[at.of_row(r)].chunks_mut(width).enumerate() {
+                let acc = &scratch.acc[(group * ROWS + from) * width..];
+                tile.copy_from_slice(&acc[..tile.len()]);
+            }
+        }
+    }
+}
+
+/// One step of the weights of `width` outputs.
+struct Weights<'a> {
+    codes: &'a [u32],
+    scale: &'a [f32],
+    min: &'a [f32],
+    start: &'a [u32],
+}
+
+/// Adds the products of one step to the sums of all rows, `[rows][VECS * LANES]`.
+#[inline(always)]
+fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(l: L, w: &Weights<'_>, x: &[XStep], acc: &mut [f32]) {
+    let width = VECS * L::LANES;
+    let (mut codes, mut start) = ([[[l.tzero(); 4]; 2]; VECS], [[l.tzero(); 2]; VECS]);
+    let (mut scale, mut min) = ([[l.gsplat(0.0); 2]; VECS], [[l.gsplat(0.0); 2]; VECS]);
+    for v in 0..VECS {
+        for half in 0..2 {
+            for j in 0..4 {
+                codes[v][half][j] = l.tload(&w.codes[(4 * half + j) * width + v * L::LANES..]);
+            }
+            start[v][half] = l.tload(&w.start[half * width + v * L::LANES..]);
+            scale[v][half] = l.gload(&w.scale[half * width + v * L::LANES..]);
+            min[v][half] = l.gload(&w.min[half * width + v * L::LANES..]);
+        }
+    }
+    for (x, acc) in x.iter().zip(acc.chunks_exact_mut(width)) {
+        let d = l.gsplat(x.d);
+        let [x0, x1] = bytemuck::cast_ref::<[u32; 8], [[u32; 4]; 2]>(&x.codes);
+        for v in 0..VECS {
+            let acc = &mut acc[v * L::LANES..(v + 1) * L::LANES];
+            let dot = l.tdot16(S::LIMIT, start[v][0], &codes[v][0], x0);
+            let mut sum = l.gload(acc);
+            let product = if S::HALVES {
+                let other = l.tdot16(S::LIMIT, start[v][1], &codes[v][1], x1);
+                l.gfma(l.to_g(other), scale[v][1], l.gmul(l.to_g(dot), scale[v][0]))
+            } else {
+                l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &codes[v][1], x1)), scale[v][0])
+            };
+            if S::AFFINE {
+                // Where the halves share their minimum, so they do here: a sum of both saves a product.
+                if S::HALVES {
+                    sum = l.gfnma(min[v][1], l.gsplat(x.sums[1]), sum);
+                    sum = l.gfnma(min[v][0], l.gsplat(x.sums[0]), sum);
+                } else {
+                    sum = l.gfnma(min[v][0], l.gsplat(x.sums[0] + x.sums[1]), sum);
+                }
+            }
+            l.gstore(l.gfma(product, d, sum), acc);
+        }
+    }
+}
+
+/// Consecutive ranges of `len`, the last one shorter.
+fn chunks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(len).map(move |start| start..end.min(start + len))
+}

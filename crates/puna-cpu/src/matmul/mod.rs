@@ -1,0 +1,201 @@
+//! The matrix product: which kernel multiplies which format, and how activations are packed for it.
+
+mod pack;
+
+pub use pack::{Form, Packed};
+
+use crate::isa::Isa;
+use crate::kernels::blocks::{self, Block};
+use crate::kernels::dot::Dot;
+use crate::kernels::float::{self, FloatScratch};
+use crate::kernels::lanes::{Kernel, Lanes, Portable};
+use crate::kernels::tile::{self, TileScratch};
+use alloc::collections::TryReserveError;
+use core::marker::PhantomData;
+use core::ops::Range;
+use pack::Pack;
+use puna_core::{DType, Layout, Mat};
+
+/// What kernels may do to activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Activations {
+    /// Quantise them to 8 bits for block formats; round them to BF16 for BF16 weights where that is fast.
+    #[default]
+    Auto,
+    /// Leave them as they are, for any weight format.
+    F32,
+}
+
+/// The kernels chosen for a processor.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    isa: Isa,
+    activations: Activations,
+}
+
+/// A matrix, the bytes of its region, and its row scales.
+///
+/// The caller has proven that [`Mat::end`] is within `bytes` and that `scale` has `n_out` values.
+#[derive(Clone, Copy, Debug)]
+pub struct MatRef<'a> {
+    /// Format and dimensions.
+    pub mat: &'a Mat,
+    /// The whole region that `mat.offset` counts in.
+    pub bytes: &'a [u8],
+    /// One factor per output.
+    pub scale: Option<&'a [f32]>,
+}
+
+impl<'a> MatRef<'a> {
+    /// The bytes from the start of row `r` (in memory order) on.
+    #[inline(always)]
+    pub(crate) fn row(&self, r: usize) -> &'a [u8] {
+        &self.bytes[self.mat.offset + r * self.mat.stride..]
+    }
+}
+
+/// Working memory of one thread, about 2 MiB. It never grows.
+pub struct Scratch {
+    tile: TileScratch,
+    float: FloatScratch,
+}
+
+impl Scratch {
+    /// Allocates it.
+    ///
+    /// # Errors
+    /// When the allocator refuses.
+    pub fn new() -> Result<Self, TryReserveError> {
+        Ok(Self { tile: TileScratch::new()?, float: FloatScratch::new()? })
+    }
+}
+
+/// Up to this many rows, weights are multiplied as they are unpacked; beyond, they are unpacked to a slab first.
+const FEW_ROWS: usize = 4;
+
+impl Kernels {
+    /// The kernels for `isa`.
+    pub fn new(isa: Isa, activations: Activations) -> Self {
+        Self { isa, activations }
+    }
+
+    /// What multiplies this format, for reports.
+    pub fn name(&self, dtype: DType) -> &'static str {
+        match (self.form(dtype, Layout::OutIn), self.isa) {
+            (Form::Q8 | Form::Q8K, Isa::Scalar) => "scalar int8 dot",
+            (Form::Q8 | Form::Q8K, Isa::Avx2(_)) => "avx2 int8 dot",
+            (Form::Q8 | Form::Q8K, Isa::Avx512(..)) => "avx512 vnni int8 dot",
+            (Form::Bf16, _) => "avx512 bf16 dot",
+            (Form::F32, Isa::Scalar) => "scalar f32",
+            (Form::F32, Isa::Avx2(_)) => "avx2 f32 fma",
+            (Form::F32, Isa::Avx512(..)) => "avx512 f32 fma",
+        }
+    }
+
+    /// How activations must be packed to meet weights of this format.
+    pub fn form(&self, dtype: DType, _layout: Layout) -> Form {
+        if dtype.is_plain() || self.activations == Activations::F32 {
+            Form::F32
+        } else if dtype.block_len() == 32 {
+            Form::Q8
+        } else {
+            Form::Q8K
+        }
+    }
+
+    /// Bytes of a packed row of `n_in` values.
+    pub fn packed_len(&self, form: Form, n_in: usize) -> usize {
+        form.row_bytes(n_in)
+    }
+
+    /// Packs `n_in` values times `factor` into [`packed_len`](Self::packed_len) bytes.
+    ///
+    /// For 8-bit forms `n_in` must be whole blocks of the weights' format. Values that are not finite make all
+    /// products that they take part in NaN.
+    pub fn pack(&self, form: Form, x: &[f32], n_in: usize, factor: f32, into: &mut [u8]) {
+        self.enter(Pack { form, x: &x[..n_in], factor, into });
+    }
+
+    /// `tile[r * outs.len() + (o - outs.start)] = sum_i x[r][i] * w[o][i] * scale[o]` for every row `r` of `x` and
+    /// every `o` in `outs`. `x` must have the [`form`](Self::form) of the weights.
+    ///
+    /// A value does not depend on the range it was computed in, nor on which rows it was computed with, but may
+    /// differ in rounding between up to four rows and more.
+    pub fn product(
+        &self,
+        w: &MatRef<'_>,
+        x: &Packed<'_>,
+        outs: Range<usize>,
+        scratch: &mut Scratch,
+        tile: &mut [f32],
+    ) {
+        let tile = &mut tile[..x.n_rows * outs.len()];
+        if tile.is_empty() {
+            return;
+        }
+        match x.form {
+            Form::F32 | Form::Bf16 => {
+                let scratch = &mut scratch.float;
+                float::Product { w: *w, x: *x, outs: outs.clone(), scratch, tile }.run(self);
+            }
+            Form::Q8 | Form::Q8K => self.integer_product(w, x, outs.clone(), &mut scratch.tile, tile),
+        }
+        if let Some(scale) = w.scale {
+            for row in tile.chunks_exact_mut(outs.len()) {
+                for (value, scale) in row.iter_mut().zip(&scale[outs.clone()]) {
+                    *value *= scale;
+                }
+            }
+        }
+    }
+
+    fn integer_product(
+        &self,
+        w: &MatRef<'_>,
+        x: &Packed<'_>,
+        outs: Range<usize>,
+        scratch: &mut TileScratch,
+        tile: &mut [f32],
+    ) {
+        macro_rules! by_format {
+            ($($format:ident),*) => {
+                match w.mat.dtype {
+                    $(DType::$format => self.blocks::<blocks::$format>(w, x, outs, scratch, tile),)*
+                    // Plain formats never have an integer form.
+                    _ => tile.fill(f32::NAN),
+                }
+            };
+        }
+        by_format!(
+            Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, IQ1_S, IQ1_M,
+            IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, TQ1_0, TQ2_0
+        );
+    }
+
+    fn blocks<B: Block>(
+        &self,
+        w: &MatRef<'_>,
+        x: &Packed<'_>,
+        outs: Range<usize>,
+        scratch: &mut TileScratch,
+        tile: &mut [f32],
+    ) {
+        if x.n_rows <= FEW_ROWS {
+            self.enter(Dot { w: *w, x: *x, outs, tile, block: PhantomData::<B> });
+        } else {
+            tile::product::<B>(self, *w, *x, outs, scratch, tile);
+        }
+    }
+
+    /// Runs a kernel on the lanes of the instruction set.
+    pub(crate) fn enter(&self, kernel: impl Kernel) {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(lanes) => lanes.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(lanes, _) => lanes.enter(kernel),
+            _ => Portable.enter(kernel),
+        }
+    }
+}
