@@ -1,1 +1,36 @@
-//! Placeholder while the crate is laid out.
+//! The WGSL shaders of the puna runtime, their catalogue, and the small `#import` expander that puts them together.
+//!
+//! - [`Kernel`] is the closed list of compute shaders: one for each op and step of an op, with the weight format or cache
+//!   element type it is built for. [`Kernel::source`] gives near-plain WGSL, [`Kernel::bindings`] what to bind.
+//! - [`quant`] names the weight formats. `quant/<format>.wgsl` holds one function, `dequant`, that expands eight
+//!   consecutive weights of a block as it is in the file.
+//! - [`expand`](mod@expand) is the preprocessor: `#import` and `#if` on names.
+//!
+//! Every kernel has one entry point `main`, its parameters as a uniform struct at group 0, binding 0, and storage buffers
+//! at group 1, bindings 0 and up. All keep WebGPU's default limits: at most 8 storage buffers, 256 invocations and
+//! 16 KiB of workgroup memory; no optional feature is used. Weights are byte-addressed, so that GGUF blocks of any
+//! alignment are read in place.
+//!
+//! There is one tier of kernels: one output per thread without workgroup memory (one row per workgroup for norms).
+//! Tiers with cooperative loads, subgroups, f16 or packed integer products are not written yet.
+//!
+//! ```
+//! use puna_shaders::{Kernel, quant};
+//!
+//! let format = quant::by_name("Q4_K").expect("a format with shaders");
+//! let source = Kernel::Gemv { format, aligned: true, in_out: false }.source()?;
+//! assert!(source.contains("fn dequant(block: u32, e: u32) -> Octet"));
+//! # Ok::<(), puna_shaders::expand::ExpandError>(())
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests fail by panicking"))]
+
+extern crate alloc;
+
+mod catalogue;
+pub mod expand;
+pub mod quant;
+mod sources;
+
+pub use catalogue::{Access, Kernel};

@@ -1,0 +1,40 @@
+// RmsNorm, one workgroup a row: out = x / sqrt(mean(x^2) + eps) * weight.
+
+struct Params {
+    width: u32,
+    x_base: u32,
+    out_base: u32,
+    weight_base: u32,
+    eps: f32,
+}
+
+const LANES = 64u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(1) @binding(0) var<storage, read> x: array<f32>;
+@group(1) @binding(1) var<storage, read> weight: array<f32>;
+@group(1) @binding(2) var<storage, read_write> out: array<f32>;
+
+var<workgroup> sums: array<f32, LANES>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let start = params.x_base + group.y * params.width;
+    var sum = 0.0;
+    for (var i = lane; i < params.width; i += LANES) {
+        sum += x[start + i] * x[start + i];
+    }
+    sums[lane] = sum;
+    workgroupBarrier();
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if lane < half {
+            sums[lane] += sums[lane + half];
+        }
+        workgroupBarrier();
+    }
+    let factor = 1.0 / sqrt(sums[0] / f32(params.width) + params.eps);
+    let to = params.out_base + group.y * params.width;
+    for (var i = lane; i < params.width; i += LANES) {
+        out[to + i] = x[start + i] * factor * weight[params.weight_base + i];
+    }
+}

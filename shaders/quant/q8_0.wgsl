@@ -1,0 +1,9 @@
+// Q8_0: f16 d, 32 signed bytes; d * q.
+const BLOCK_LEN = 32u;
+const BLOCK_BYTES = 34u;
+
+fn dequant(block: u32, e: u32) -> Octet {
+    let d = load_f16(block);
+    let at = block + 2u + e;
+    return Octet(d * i8x4(load_u32(at)), d * i8x4(load_u32(at + 4u)));
+}

@@ -1,0 +1,57 @@
+//! The text of the `.wgsl` files.
+
+macro_rules! files {
+    ($($path:literal),* $(,)?) => {
+        /// Every file: its path without the extension, and its text.
+        pub(crate) const FILES: &[(&str, &str)] =
+            &[$(($path, include_str!(concat!("../", $path, ".wgsl")))),*];
+    };
+}
+
+files![
+    "attend/attend",
+    "common/float",
+    "common/half",
+    "common/turn",
+    "common/words",
+    "embed/embed_rows",
+    "expert/down",
+    "expert/gate_up",
+    "expert/table",
+    "kv/kv_append",
+    "matmul/gemm",
+    "matmul/gemv",
+    "matmul/in_out",
+    "matmul/out_in",
+    "matmul/params",
+    "norm/rms_norm",
+    "qk/qk_prepare",
+    "quant/bf16",
+    "quant/codebook",
+    "quant/f16",
+    "quant/f32",
+    "quant/f8_e4m3",
+    "quant/fifth",
+    "quant/iq4_nl",
+    "quant/iq4_values",
+    "quant/iq4_xs",
+    "quant/mxfp4",
+    "quant/q2_k",
+    "quant/q3_k",
+    "quant/q4_0",
+    "quant/q4_1",
+    "quant/q4_k",
+    "quant/q5_0",
+    "quant/q5_1",
+    "quant/q5_k",
+    "quant/q6_k",
+    "quant/q8_0",
+    "quant/scale_min",
+    "route/top_k",
+    "swiglu/combine",
+];
+
+/// The text of a file.
+pub(crate) fn find(path: &str) -> Option<&'static str> {
+    FILES.iter().find(|(p, _)| *p == path).map(|(_, text)| *text)
+}

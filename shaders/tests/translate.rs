@@ -1,0 +1,95 @@
+//! Every kernel expands, validates, keeps WebGPU's default limits, and translates to SPIR-V, MSL and HLSL.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ResourceBinding, StorageAccess};
+use puna_shaders::{Access, Kernel};
+use std::collections::HashSet;
+
+fn module(kernel: &Kernel) -> (Module, ModuleInfo) {
+    let source = kernel.source().unwrap();
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|e| panic!("{}:\n{}", kernel.name(), e.emit_to_string(&source)));
+    // `unpack2x16float` is part of WebGPU, and naga's one name for what GL may lack. Nothing optional is used.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}: {}", kernel.name(), e.emit_to_string(&source)));
+    (module, info)
+}
+
+#[test]
+fn names_are_unique() {
+    let all = Kernel::all();
+    let names: HashSet<_> = all.iter().map(Kernel::name).collect();
+    // An odd head changes nothing in storing four-byte elements: those two are one shader.
+    assert_eq!(names.len() + 1, all.len());
+    assert!(all.len() > 150, "{}", all.len());
+}
+
+#[test]
+fn bindings_are_what_the_catalogue_says() {
+    for kernel in Kernel::all() {
+        let (module, _) = module(&kernel);
+        let mut found = vec![None; kernel.bindings().len()];
+        let mut params = 0;
+        for (_, var) in module.global_variables.iter() {
+            match (var.space, var.binding) {
+                (AddressSpace::Uniform, Some(ResourceBinding { group: 0, binding: 0 })) => params += 1,
+                (AddressSpace::Storage { access }, Some(ResourceBinding { group: 1, binding })) => {
+                    let writes = access.contains(StorageAccess::STORE);
+                    found[binding as usize] = Some(if writes { Access::ReadWrite } else { Access::Read });
+                }
+                (AddressSpace::WorkGroup, None) => {}
+                other => panic!("{}: {other:?}", kernel.name()),
+            }
+        }
+        assert_eq!(params, 1, "{}", kernel.name());
+        // A matrix kernel leaves no hole: each listed binding exists with that access.
+        let expected: Vec<_> = kernel.bindings().iter().copied().map(Some).collect();
+        assert_eq!(found, expected, "{}", kernel.name());
+        assert!(found.len() <= 8, "{}", kernel.name());
+    }
+}
+
+#[test]
+fn default_limits_hold() {
+    for kernel in Kernel::all() {
+        let (module, _) = module(&kernel);
+        let [entry] = &module.entry_points[..] else { panic!("{}", kernel.name()) };
+        assert_eq!(entry.name, "main");
+        assert!(entry.workgroup_size.iter().product::<u32>() <= 256, "{}", kernel.name());
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let size = |space| {
+            let vars = module.global_variables.iter().filter(move |(_, v)| v.space == space);
+            vars.map(|(_, v)| layouter[v.ty].size).sum::<u32>()
+        };
+        assert!(size(AddressSpace::WorkGroup) <= 16 * 1024, "{}", kernel.name());
+        // The device gives each dispatch this many bytes of parameters.
+        assert!(size(AddressSpace::Uniform) <= 256, "{}", kernel.name());
+    }
+}
+
+#[test]
+fn translates_to_every_backend() {
+    let mut sizes = [0usize; 3];
+    for kernel in Kernel::all() {
+        let name = kernel.name();
+        let (module, info) = module(&kernel);
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
+            .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
+        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+        let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
+        let mut text = String::new();
+        let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+        hlsl::Writer::new(&mut text, &options, &pipeline)
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
+        assert!(metal.contains("kernel void main_"), "{name}");
+        assert!(text.contains("[numthreads("), "{name}");
+        sizes = [sizes[0] + words.len(), sizes[1] + metal.len(), sizes[2] + text.len()];
+    }
+    assert!(sizes.iter().all(|&s| s > 0));
+}
