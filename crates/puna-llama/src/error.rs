@@ -127,24 +127,42 @@ impl LlamaError {
     }
 }
 
+/// Text of a file or a caller in a message: control characters escaped, and cut where it gets long.
+struct Line<'a>(&'a str);
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 200;
+        for (i, c) in self.0.chars().enumerate() {
+            match c {
+                _ if i == MOST => return f.write_str("…"),
+                c if c.is_control() => write!(f, "{}", c.escape_default())?,
+                c => fmt::Write::write_char(f, c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Display for LlamaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names and values may come from a file: whatever they are, the message stays one line of bounded length.
         match self {
             LlamaError::Config { key, expected, found } => {
-                write!(f, "configuration: {key}: expected {expected}, found {found}")
+                write!(f, "configuration: {}: expected {expected}, found {}", Line(key), Line(found))
             }
             LlamaError::Architecture { found } => {
-                write!(f, "model family {found} is not supported; supported are {SUPPORTED}")
+                write!(f, "model family {} is not supported; supported are {SUPPORTED}", Line(found))
             }
             LlamaError::Unsupported { what, expected, found } => {
-                write!(f, "{what}: {found} is not supported, expected {expected}")
+                write!(f, "{}: {} is not supported, expected {expected}", Line(what), Line(found))
             }
-            LlamaError::MissingTensor { name } => write!(f, "tensor {name} is missing"),
+            LlamaError::MissingTensor { name } => write!(f, "tensor {} is missing", Line(name)),
             LlamaError::Tensor { name, expected, found } => {
-                write!(f, "tensor {name}: expected {expected}, found {found}")
+                write!(f, "tensor {}: expected {expected}, found {}", Line(name), Line(found))
             }
             LlamaError::TensorValue { name, index, found } => {
-                write!(f, "tensor {name}: expected finite values, found {found} at index {index}")
+                write!(f, "tensor {}: expected finite values, found {found} at index {index}", Line(name))
             }
             LlamaError::Cancelled => f.write_str("cancelled"),
             LlamaError::EmptyPrompt => f.write_str("empty prompt: expected at least one token, found none"),

@@ -267,6 +267,7 @@ fn bad_folders_are_refused() {
         (json!({}), "model_type"),
         (json!({ "model_type": 3 }), "model_type"),
         (json!({ "model_type": "mistral" }), "mistral"),
+        (json!({ "model_type": "a\nb" }), "a\\nb"),
         (json!({ "model_type": "llama4" }), "text_config"),
         (json!({ "model_type": "llama4", "text_config": 3 }), "text_config"),
         (scout(json!({ "num_hidden_layers": "absent" })), "text_config.num_hidden_layers"),
