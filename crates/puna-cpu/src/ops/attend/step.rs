@@ -1,0 +1,305 @@
+//! One step of attention: a few keys and values of one head against the query vectors of a tile.
+
+use super::Vectors;
+use crate::ops::simd::{Kernel, Simd};
+use core::ops::Range;
+use half::f16;
+use puna_core::ops::Attend;
+
+/// Keys of a step at most. Their vectors, converted to F32, stay in the L1 cache.
+pub(super) const KEYS: usize = 32;
+/// Vectors are padded with zeros to a multiple of this: two of the widest registers.
+pub(super) const PAD: usize = 32;
+
+/// What a tile's queries have seen so far, and room for a step; all in a worker's scratch memory.
+///
+/// A query vector holds `padded` values; `totals[i]` is the sum of `exp(score - largest[i])`, and `sums[i]` the sum
+/// of the values with those weights.
+pub(super) struct State<'a> {
+    padded: usize,
+    n: usize,
+    queries: &'a mut [f32],
+    sums: &'a mut [f32],
+    largest: &'a mut [f32],
+    totals: &'a mut [f32],
+    /// `[n][KEYS]`.
+    weights: &'a mut [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+}
+
+/// Floats of scratch memory that a state of `n` query vectors takes.
+pub(super) fn scratch_len(n: usize, padded: usize) -> usize {
+    let per_query = padded.saturating_mul(2).saturating_add(2 + KEYS);
+    n.saturating_mul(per_query).saturating_add(padded.saturating_mul(2 * KEYS))
+}
+
+impl<'a> State<'a> {
+    pub(super) fn new(scratch: &'a mut [f32], n: usize, padded: usize) -> Self {
+        let (keys, rest) = scratch.split_at_mut(KEYS * padded);
+        let (values, rest) = rest.split_at_mut(KEYS * padded);
+        let (weights, rest) = rest.split_at_mut(n * KEYS);
+        let (queries, rest) = rest.split_at_mut(n * padded);
+        let (sums, rest) = rest.split_at_mut(n * padded);
+        let (largest, rest) = rest.split_at_mut(n);
+        Self { padded, n: 0, queries, sums, largest, totals: &mut rest[..n], weights, keys, values }
+    }
+
+    /// Starts with `n` query vectors that have seen nothing.
+    pub(super) fn clear(&mut self, n: usize) {
+        self.n = n;
+        self.sums.fill(0.0);
+        self.totals.fill(0.0);
+        self.largest.fill(f32::NEG_INFINITY);
+    }
+
+    /// Starts with the query vectors of one group of heads, scaled.
+    pub(super) fn load_queries(
+        &mut self,
+        q: &[f32],
+        op: &Attend<'_>,
+        head: usize,
+        group: usize,
+        rows: Range<usize>,
+    ) {
+        self.clear(rows.len() * group);
+        let d = op.kv.head_dim;
+        let heads = rows.flat_map(|row| (0..group).map(move |g| row * op.q.width + (head * group + g) * d));
+        for (start, query) in heads.zip(self.queries.chunks_exact_mut(self.padded)) {
+            let (values, padding) = query.split_at_mut(d);
+            values.iter_mut().zip(&q[start..start + d]).for_each(|(to, q)| *to = q * op.scale);
+            padding.fill(0.0);
+        }
+    }
+
+    /// The attention output of query vector `i`.
+    pub(super) fn result(&self, i: usize, out: &mut [f32]) {
+        let total = self.totals[i];
+        out.iter_mut().zip(&self.sums[i * self.padded..]).for_each(|(out, sum)| *out = sum / total);
+    }
+
+    /// Writes what was seen, for [`merge`](Self::merge).
+    pub(super) fn save(&self, into: &mut [f32]) {
+        let (sums, rest) = into.split_at_mut(self.sums.len());
+        sums.copy_from_slice(self.sums);
+        let (largest, totals) = rest.split_at_mut(self.largest.len());
+        largest.copy_from_slice(self.largest);
+        totals.copy_from_slice(self.totals);
+    }
+
+    /// Adds what the same queries have seen elsewhere.
+    pub(super) fn merge(&mut self, saved: &[f32]) {
+        let (sums, rest) = saved.split_at(self.sums.len());
+        let (largest, totals) = rest.split_at(self.largest.len());
+        for i in 0..self.n {
+            let next = self.largest[i].max(largest[i]);
+            let [ours, theirs] = [self.largest[i], largest[i]].map(|v| libm::expf(v - finite(next)));
+            self.largest[i] = next;
+            self.totals[i] = self.totals[i] * ours + totals[i] * theirs;
+            let at = i * self.padded..(i + 1) * self.padded;
+            for (sum, other) in self.sums[at.clone()].iter_mut().zip(&sums[at]) {
+                *sum = *sum * ours + other * theirs;
+            }
+        }
+    }
+}
+
+/// Nothing seen yet: any finite number will do, and infinity would make NaN of the difference.
+#[inline(always)]
+fn finite(largest: f32) -> f32 {
+    if largest == f32::NEG_INFINITY { 0.0 } else { largest }
+}
+
+/// See the module. `visible` says which of the keys a row sees.
+pub(super) struct Step<'s, 'a, F> {
+    pub(super) state: &'s mut State<'a>,
+    pub(super) keys: Vectors<'s>,
+    pub(super) values: Vectors<'s>,
+    /// Keys of this step, at most [`KEYS`], of `d` values each.
+    pub(super) n: usize,
+    pub(super) d: usize,
+    /// Rows of the tile, `group` query vectors each.
+    pub(super) rows: Range<usize>,
+    pub(super) group: usize,
+    pub(super) visible: F,
+}
+
+impl<F: Fn(usize) -> Option<Range<usize>>> Kernel for Step<'_, '_, F> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { state, n, d, rows, group, visible, .. } = self;
+        widen(s, self.keys, d, state.padded, state.keys);
+        widen(s, self.values, d, state.padded, state.values);
+        // Rows see a window that only moves on, so if the first and the last see all keys, the others do.
+        let all = 0..n;
+        let full = [rows.start, rows.end - 1].map(&visible).iter().all(|v| v.as_ref() == Some(&all));
+        if full {
+            return part(s, state, 0..rows.len() * group, all);
+        }
+        for (i, row) in rows.enumerate() {
+            // What a row does not see is not even multiplied by zero: it may be anything, also NaN.
+            if let Some(keys) = visible(row) {
+                part(s, state, i * group..(i + 1) * group, keys);
+            }
+        }
+    }
+}
+
+/// Query vectors `queries` against the keys `keys` of this step, all of which they see.
+#[inline(always)]
+fn part<S: Simd>(s: S, state: &mut State<'_>, queries: Range<usize>, keys: Range<usize>) {
+    let padded = state.padded;
+    let n = keys.len();
+    let k = &state.keys[keys.start * padded..keys.end * padded];
+    let v = &state.values[keys.start * padded..keys.end * padded];
+    let mut i = queries.start;
+    while i < queries.end {
+        let m = (queries.end - i).min(4);
+        let q = &state.queries[i * padded..(i + m) * padded];
+        let w = &mut state.weights[i * KEYS..(i + m) * KEYS];
+        let sums = &mut state.sums[i * padded..(i + m) * padded];
+        match m {
+            1 => scores::<S, 1>(s, q, k, padded, n, w),
+            2 => scores::<S, 2>(s, q, k, padded, n, w),
+            3 => scores::<S, 3>(s, q, k, padded, n, w),
+            _ => scores::<S, 4>(s, q, k, padded, n, w),
+        }
+        for (j, w) in w.chunks_exact_mut(KEYS).enumerate() {
+            w[n..].fill(f32::NEG_INFINITY);
+            let (largest, total) = (&mut state.largest[i + j], &mut state.totals[i + j]);
+            softmax(s, w, largest, total, &mut sums[j * padded..(j + 1) * padded]);
+        }
+        match m {
+            1 => accumulate::<S, 1>(s, w, v, padded, n, sums),
+            2 => accumulate::<S, 2>(s, w, v, padded, n, sums),
+            3 => accumulate::<S, 3>(s, w, v, padded, n, sums),
+            _ => accumulate::<S, 4>(s, w, v, padded, n, sums),
+        }
+        i += m;
+    }
+}
+
+/// `w[j][k] = q[j] · k[k]` for `Q` query vectors, two keys at a time.
+#[inline(always)]
+fn scores<S: Simd, const Q: usize>(s: S, q: &[f32], k: &[f32], padded: usize, n: usize, w: &mut [f32]) {
+    assert!(q.len() == Q * padded && k.len() == n * padded && w.len() == Q * KEYS && n <= KEYS);
+    assert!(padded.is_multiple_of(S::N));
+    let mut at = 0;
+    while at < n {
+        // The last of an odd number of keys goes twice.
+        let pair = [at, (at + 1).min(n - 1)];
+        let mut sums = [[s.splat(0.0); 2]; Q];
+        for i in (0..padded).step_by(S::N) {
+            // SAFETY: `i + N <= padded`, and rows `pair` and `j` lie inside by the assertion above.
+            unsafe {
+                let keys = pair.map(|p| s.load(k.as_ptr().add(p * padded + i)));
+                for (j, sums) in sums.iter_mut().enumerate() {
+                    let q = s.load(q.as_ptr().add(j * padded + i));
+                    sums[0] = s.fma(q, keys[0], sums[0]);
+                    sums[1] = s.fma(q, keys[1], sums[1]);
+                }
+            }
+        }
+        for (j, sums) in sums.into_iter().enumerate() {
+            let [first, second] = sums.map(|v| s.sum(v));
+            w[j * KEYS + pair[1]] = second;
+            w[j * KEYS + pair[0]] = first;
+        }
+        at += 2;
+    }
+}
+
+/// Turns scores into weights, and what was summed so far to the new largest score.
+#[inline(always)]
+fn softmax<S: Simd>(s: S, w: &mut [f32], largest: &mut f32, total: &mut f32, sums: &mut [f32]) {
+    let (_, rest) = w.as_chunks::<PAD>();
+    assert!(rest.is_empty() && PAD.is_multiple_of(S::N));
+    let mut max = s.splat(*largest);
+    for w in w.chunks_exact(S::N) {
+        // SAFETY: a chunk has `N` values.
+        max = s.max(max, unsafe { s.load(w.as_ptr()) });
+    }
+    let next = s.largest(max);
+    let minus = s.splat(-finite(next));
+    let mut added = s.splat(0.0);
+    for w in w.chunks_exact_mut(S::N) {
+        // SAFETY: a chunk has `N` values.
+        unsafe {
+            let weight = s.exp(s.add(s.load(w.as_ptr()), minus));
+            s.store(w.as_mut_ptr(), weight);
+            added = s.add(added, weight);
+        }
+    }
+    if next != *largest {
+        let factor = libm::expf(*largest - finite(next));
+        *total *= factor;
+        sums.iter_mut().for_each(|v| *v *= factor);
+        *largest = next;
+    }
+    *total += s.sum(added);
+}
+
+/// `sums[j] += w[j][k] * v[k]` over all keys, for `Q` query vectors, two registers of each at a time.
+#[inline(always)]
+fn accumulate<S: Simd, const Q: usize>(
+    s: S,
+    w: &[f32],
+    v: &[f32],
+    padded: usize,
+    n: usize,
+    sums: &mut [f32],
+) {
+    assert!(sums.len() == Q * padded && v.len() == n * padded && w.len() == Q * KEYS && n <= KEYS);
+    assert!(padded.is_multiple_of(2 * S::N));
+    for i in (0..padded).step_by(2 * S::N) {
+        // SAFETY: `i + 2 N <= padded`, and rows `j` and `k` lie inside by the assertion above.
+        unsafe {
+            let at = |j: usize, half: usize| j * padded + i + half * S::N;
+            let mut acc = [[s.splat(0.0); 2]; Q];
+            for (j, acc) in acc.iter_mut().enumerate() {
+                *acc = [0, 1].map(|half| s.load(sums.as_ptr().add(at(j, half))));
+            }
+            for k in 0..n {
+                let values = [0, 1].map(|half| s.load(v.as_ptr().add(at(k, half))));
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    let weight = s.splat(*w.as_ptr().add(j * KEYS + k));
+                    acc[0] = s.fma(weight, values[0], acc[0]);
+                    acc[1] = s.fma(weight, values[1], acc[1]);
+                }
+            }
+            for (j, acc) in acc.into_iter().enumerate() {
+                s.store(sums.as_mut_ptr().add(at(j, 0)), acc[0]);
+                s.store(sums.as_mut_ptr().add(at(j, 1)), acc[1]);
+            }
+        }
+    }
+}
+
+/// Vectors of `d` values as F32, each padded with zeros.
+#[inline(always)]
+fn widen<S: Simd>(s: S, from: Vectors<'_>, d: usize, padded: usize, to: &mut [f32]) {
+    match from {
+        Vectors::F32(from) => {
+            for (from, to) in from.chunks_exact(d).zip(to.chunks_exact_mut(padded)) {
+                let (values, padding) = to.split_at_mut(d);
+                values.copy_from_slice(from);
+                padding.fill(0.0);
+            }
+        }
+        Vectors::F16(from) => {
+            for (from, to) in from.chunks_exact(d).zip(to.chunks_exact_mut(padded)) {
+                let mut pieces = from.chunks_exact(S::N);
+                for (piece, to) in (&mut pieces).zip(to.chunks_exact_mut(S::N)) {
+                    // SAFETY: both have `N` values.
+                    unsafe { s.store(to.as_mut_ptr(), s.load_f16(piece.as_ptr())) }
+                }
+                let rest = pieces.remainder();
+                let (tail, padding) = to[d - rest.len()..].split_at_mut(rest.len());
+                tail.iter_mut().zip(rest).for_each(|(to, v)| *to = f16::to_f32(*v));
+                padding.fill(0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! One file per op: how it is cut into tasks, and its element-wise kernels.
+
+mod attend;
+mod embed;
+mod expert;
+mod kv_append;
+mod matmul;
+mod product;
+mod qk_prepare;
+mod rms_norm;
+mod route;
+mod simd;
+mod swiglu;
+
+pub(crate) use attend::attend;
+pub(crate) use embed::embed_rows;
+pub(crate) use expert::{Grouping, expert_ffn};
+pub(crate) use kv_append::kv_append;
+pub(crate) use matmul::matmul;
+pub(crate) use qk_prepare::{Rotations, qk_prepare};
+pub(crate) use rms_norm::rms_norm;
+pub(crate) use route::route;
+pub(crate) use swiglu::swiglu;
+
+/// Rows that one task of an element-wise op takes: about a thousand values or more.
+fn rows_per_task(width: usize) -> usize {
+    (4096 / width.max(1)).max(1)
+}

@@ -1,0 +1,284 @@
+//! The smallest vector trait that the element-wise kernels and attention need.
+//!
+//! A kernel is a [`Kernel`]: written once over [`Simd`], compiled once for each instruction set by [`run`].
+
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{Avx2, Avx512};
+use half::f16;
+
+/// Vectors of `N` floats on one instruction set. A value of the type proves that the processor has it.
+pub(crate) trait Simd: Copy {
+    type V: Copy;
+    /// Floats in a vector.
+    const N: usize;
+
+    fn splat(self, v: f32) -> Self::V;
+    /// # Safety
+    /// `from` is readable for `N` floats.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// # Safety
+    /// `to` is writable for `N` floats.
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// # Safety
+    /// `from` is readable for `N` halves.
+    unsafe fn load_f16(self, from: *const f16) -> Self::V;
+    /// Rounds to nearest even.
+    ///
+    /// # Safety
+    /// `to` is writable for `N` halves.
+    unsafe fn store_f16(self, to: *mut f16, v: Self::V);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, fused where the instruction set can.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Into `lo ..= hi`; NaN stays.
+    fn clamp(self, v: Self::V, lo: f32, hi: f32) -> Self::V;
+    /// The nearest integers, for values below 2^22.
+    fn round(self, v: Self::V) -> Self::V;
+    /// `v * 2^n` for whole `n` in `-252 ..= 254`, overflowing to infinity and underflowing gradually.
+    fn scale2(self, v: Self::V, n: Self::V) -> Self::V;
+    fn sum(self, v: Self::V) -> f32;
+    fn largest(self, v: Self::V) -> f32;
+
+    /// `exp(x)` to about 1 ulp.
+    ///
+    /// `x = n ln 2 + r`; a polynomial for `exp(r)`. The coefficients are those of the Cephes library's `expf`.
+    #[inline(always)]
+    fn exp(self, x: Self::V) -> Self::V {
+        let c = |v| self.splat(v);
+        let x = self.clamp(x, -104.0, 89.0);
+        let n = self.round(self.mul(x, c(core::f32::consts::LOG2_E)));
+        // ln 2 in two parts; the first has so few bits that `n` times it is exact.
+        let r = self.fma(n, c(-0.693_359_4), x);
+        let r = self.fma(n, c(2.121_944_4e-4), r);
+        let mut p = c(1.987_569_1e-4);
+        for k in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+            p = self.fma(p, r, c(k));
+        }
+        let p = self.fma(self.mul(p, r), r, r);
+        self.scale2(self.add(p, c(1.0)), n)
+    }
+}
+
+/// A computation written over any [`Simd`].
+pub(crate) trait Kernel {
+    type Out;
+    fn run<S: Simd>(self, s: S) -> Self::Out;
+}
+
+/// Runs `kernel` with the vectors of `isa`.
+#[inline]
+pub(crate) fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(proof) => {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn enter<K: Kernel>(proof: Avx2, kernel: K) -> K::Out {
+                kernel.run(proof)
+            }
+            // SAFETY: `proof` says that the processor has these features.
+            unsafe { enter(proof, kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(proof, _) => {
+            #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+            fn enter<K: Kernel>(proof: Avx512, kernel: K) -> K::Out {
+                kernel.run(proof)
+            }
+            // SAFETY: `proof` says that the processor has these features.
+            unsafe { enter(proof, kernel) }
+        }
+        _ => kernel.run(Portable),
+    }
+}
+
+/// Plain arrays, which the compiler turns into whatever vectors the target always has.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Portable {
+    #[inline(always)]
+    fn each(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
+        core::array::from_fn(|i| f(a[i], b[i]))
+    }
+}
+
+impl Simd for Portable {
+    type V = [f32; 8];
+    const N: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, v: f32) -> [f32; 8] {
+        [v; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> [f32; 8] {
+        // SAFETY: readable by the contract of `load`.
+        unsafe { from.cast::<[f32; 8]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: [f32; 8]) {
+        // SAFETY: writable by the contract of `store`.
+        unsafe { to.cast::<[f32; 8]>().write(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const f16) -> [f32; 8] {
+        // SAFETY: readable by the contract of `load_f16`.
+        unsafe { from.cast::<[f16; 8]>().read() }.map(f16::to_f32)
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut f16, v: [f32; 8]) {
+        // SAFETY: writable by the contract of `store_f16`.
+        unsafe { to.cast::<[f16; 8]>().write(v.map(f16::from_f32)) }
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn fma(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        self.add(self.mul(a, b), c)
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::each(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn clamp(self, v: [f32; 8], lo: f32, hi: f32) -> [f32; 8] {
+        v.map(|v| v.clamp(lo, hi))
+    }
+    #[inline(always)]
+    fn round(self, v: [f32; 8]) -> [f32; 8] {
+        // Above 2^23 a float has no fraction bits left: adding 1.5 * 2^23 rounds to nearest even.
+        const MAGIC: f32 = 12_582_912.0;
+        v.map(|v| (v + MAGIC) - MAGIC)
+    }
+    #[inline(always)]
+    fn scale2(self, v: [f32; 8], n: [f32; 8]) -> [f32; 8] {
+        Self::each(v, n, |v, n| {
+            let half = n as i32 >> 1;
+            let pow2 = |n: i32| f32::from_bits((n + 127).cast_unsigned() << 23);
+            v * pow2(half) * pow2(n as i32 - half)
+        })
+    }
+    #[inline(always)]
+    fn sum(self, v: [f32; 8]) -> f32 {
+        ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
+    }
+    #[inline(always)]
+    fn largest(self, v: [f32; 8]) -> f32 {
+        v.into_iter().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Avx2, Avx512, Simd};
+    use core::arch::x86_64::*;
+    use half::f16;
+
+    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+    /// Methods whose body is one intrinsic expression on values.
+    macro_rules! values {
+        ($($name:ident($($arg:ident: $t:ty),*) -> $out:ty = $body:expr;)*) => {$(
+            #[inline(always)]
+            fn $name(self, $($arg: $t),*) -> $out {
+                // SAFETY: `self` proves that the processor has the instructions.
+                unsafe { $body }
+            }
+        )*};
+    }
+
+    /// Methods whose body is one intrinsic expression through a pointer.
+    macro_rules! pointers {
+        ($($name:ident($($arg:ident: $t:ty),*) $(-> $out:ty)? = $body:expr;)*) => {$(
+            #[inline(always)]
+            unsafe fn $name(self, $($arg: $t),*) $(-> $out)? {
+                // SAFETY: `self` proves that the processor has the instructions; the memory is the caller's proof.
+                unsafe { $body }
+            }
+        )*};
+    }
+
+    impl Simd for Avx2 {
+        type V = __m256;
+        const N: usize = 8;
+
+        values! {
+            splat(v: f32) -> __m256 = _mm256_set1_ps(v);
+            add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+            mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+            div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+            fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+            max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+            // Both return their second operand when either is NaN.
+            clamp(v: __m256, lo: f32, hi: f32) -> __m256 =
+                _mm256_min_ps(_mm256_set1_ps(hi), _mm256_max_ps(_mm256_set1_ps(lo), v));
+            round(v: __m256) -> __m256 = _mm256_round_ps::<NEAREST>(v);
+            scale2(v: __m256, n: __m256) -> __m256 = {
+                let n = _mm256_cvtps_epi32(n);
+                let half = _mm256_srai_epi32::<1>(n);
+                let bias = _mm256_set1_epi32(127);
+                let low = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias)));
+                let rest = _mm256_add_epi32(_mm256_sub_epi32(n, half), bias);
+                let high = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(rest));
+                _mm256_mul_ps(_mm256_mul_ps(v, low), high)
+            };
+            sum(v: __m256) -> f32 = {
+                let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+                _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+            };
+            largest(v: __m256) -> f32 = {
+                let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+                _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+            };
+        }
+        pointers! {
+            load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
+            store(to: *mut f32, v: __m256) = _mm256_storeu_ps(to, v);
+            load_f16(from: *const f16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+            store_f16(to: *mut f16, v: __m256) = _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+        }
+    }
+
+    impl Simd for Avx512 {
+        type V = __m512;
+        const N: usize = 16;
+
+        values! {
+            splat(v: f32) -> __m512 = _mm512_set1_ps(v);
+            add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+            mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+            div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+            fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+            max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+            // Both return their second operand when either is NaN.
+            clamp(v: __m512, lo: f32, hi: f32) -> __m512 =
+                _mm512_min_ps(_mm512_set1_ps(hi), _mm512_max_ps(_mm512_set1_ps(lo), v));
+            round(v: __m512) -> __m512 = _mm512_roundscale_ps::<NEAREST>(v);
+            scale2(v: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(v, n);
+            sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
+            largest(v: __m512) -> f32 = _mm512_reduce_max_ps(v);
+        }
+        pointers! {
+            load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
+            store(to: *mut f32, v: __m512) = _mm512_storeu_ps(to, v);
+            load_f16(from: *const f16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
+            store_f16(to: *mut f16, v: __m512) = _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<NEAREST>(v));
+        }
+    }
+}
