@@ -40,6 +40,9 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // A failing input belongs into a test of its own, not into a file beside this one.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_stream_in_any_pieces_equals_the_whole(bytes in bytes(), cuts in vec(0usize..64, 0..10)) {
         let mut decoder = StreamDecoder::new();

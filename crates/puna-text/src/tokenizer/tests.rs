@@ -365,3 +365,37 @@ fn hostile_tokenizer_json_is_refused() {
         }
     }
 }
+
+#[test]
+fn damaged_files_are_read_or_refused() {
+    let json = JSON.replace("NORM", "null").replace("UNK", "null").replace("PRE", r#"{"type": "ByteLevel"}"#);
+    let ranks = rank_file(&[b"ab", b"abab", b"ba"]);
+    let mut state = 7u64;
+    let mut random = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    for round in 0..400 {
+        let mut file = if round % 2 == 0 { json.clone() } else { ranks.clone() }.into_bytes();
+        for _ in 0..1 + random(3) {
+            let at = random(file.len());
+            match random(4) {
+                0 => file[at] = b"0123456789\"[]{},:abs\\= \n\xFF"[random(25)],
+                1 => _ = file.remove(at),
+                2 => file.truncate(at.max(1)),
+                _ => {
+                    let end = file.len().min(at + random(40));
+                    let copy = file[at..end].to_vec();
+                    let to = random(file.len());
+                    file.splice(to..to, copy);
+                }
+            }
+        }
+        let tokenizer =
+            if round % 2 == 0 { Tokenizer::from_json(&file) } else { Tokenizer::from_rank_file(&file) };
+        if let Ok(tokenizer) = tokenizer {
+            let ids = tokenizer.encode("<s>ab abab@@ é", Special::Recognize).unwrap_or_default();
+            assert!(ids.iter().all(|&id| tokenizer.token_bytes(id).is_some()));
+        }
+    }
+}
