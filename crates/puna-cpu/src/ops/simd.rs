@@ -41,7 +41,15 @@ pub(crate) trait Simd: Copy {
     /// `v * 2^n` for whole `n` in `-252 ..= 254`, overflowing to infinity and underflowing gradually.
     fn scale2(self, v: Self::V, n: Self::V) -> Self::V;
     fn sum(self, v: Self::V) -> f32;
+    /// The sums of two vectors.
+    #[inline(always)]
+    fn sums(self, v: [Self::V; 2]) -> [f32; 2] {
+        v.map(|v| self.sum(v))
+    }
     fn largest(self, v: Self::V) -> f32;
+    /// Asks for a cache line that will be read soon; any address will do.
+    #[inline(always)]
+    fn prefetch(self, _line: *const f16) {}
 
     /// `exp(x)` to about 1 ulp.
     ///
@@ -241,6 +249,12 @@ mod x86 {
                 let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
                 _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
             };
+            sums(v: [__m256; 2]) -> [f32; 2] = {
+                let v = _mm256_hadd_ps(v[0], v[1]);
+                let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let v = _mm_add_ps(v, _mm_movehdup_ps(v));
+                [_mm_cvtss_f32(v), _mm_cvtss_f32(_mm_movehl_ps(v, v))]
+            };
             largest(v: __m256) -> f32 = {
                 let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
                 let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
@@ -252,6 +266,12 @@ mod x86 {
             store(to: *mut f32, v: __m256) = _mm256_storeu_ps(to, v);
             load_f16(from: *const f16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
             store_f16(to: *mut f16, v: __m256) = _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+        }
+
+        #[inline(always)]
+        fn prefetch(self, line: *const f16) {
+            // SAFETY: a prefetch reads nothing that a program could see and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
         }
     }
 
@@ -279,6 +299,12 @@ mod x86 {
             store(to: *mut f32, v: __m512) = _mm512_storeu_ps(to, v);
             load_f16(from: *const f16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
             store_f16(to: *mut f16, v: __m512) = _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<NEAREST>(v));
+        }
+
+        #[inline(always)]
+        fn prefetch(self, line: *const f16) {
+            // SAFETY: a prefetch reads nothing that a program could see and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
         }
     }
 }
