@@ -221,19 +221,20 @@ fn scores<S: Simd, const Q: usize, const K: usize>(
             unsafe {
                 let (q, k) = (q.as_ptr().add(i), k.as_ptr().add(i));
                 let keys: [S::V; K] = from_fn(|j| s.load(k.add(rows[j])));
-                for j in 0..Q {
+                for (j, sums) in sums.iter_mut().enumerate() {
                     let q = s.load(q.add(j * padded));
-                    for l in 0..K {
-                        sums[j][l] = s.fma(q, keys[l], sums[j][l]);
+                    for (sum, key) in sums.iter_mut().zip(keys) {
+                        *sum = s.fma(q, key, *sum);
                     }
                 }
             }
         }
-        for j in 0..Q {
-            for l in (0..K).step_by(2) {
-                let [first, second] = s.sums([sums[j][l], sums[j][l + 1]]);
-                w[j * KEYS + (at + l + 1).min(n - 1)] = second;
-                w[j * KEYS + (at + l).min(n - 1)] = first;
+        for (w, sums) in w.chunks_exact_mut(KEYS).zip(sums) {
+            for (pair, sums) in sums.as_chunks::<2>().0.iter().enumerate() {
+                let key = at + 2 * pair;
+                let [first, second] = s.sums(*sums);
+                w[(key + 1).min(n - 1)] = second;
+                w[key.min(n - 1)] = first;
             }
         }
     }
@@ -287,16 +288,16 @@ fn accumulate<S: Simd, const Q: usize, const P: usize>(
             let mut acc: [[S::V; P]; Q] = from_fn(|j| from_fn(|p| s.load(sums.add(j * padded + p * S::N))));
             for k in 0..n {
                 let values: [S::V; P] = from_fn(|p| s.load(v.add(k * padded + p * S::N)));
-                for j in 0..Q {
+                for (j, acc) in acc.iter_mut().enumerate() {
                     let weight = s.splat(*w.as_ptr().add(j * KEYS + k));
-                    for p in 0..P {
-                        acc[j][p] = s.fma(weight, values[p], acc[j][p]);
+                    for (acc, value) in acc.iter_mut().zip(values) {
+                        *acc = s.fma(weight, value, *acc);
                     }
                 }
             }
-            for j in 0..Q {
-                for p in 0..P {
-                    s.store(sums.add(j * padded + p * S::N), acc[j][p]);
+            for (j, acc) in acc.into_iter().enumerate() {
+                for (p, acc) in acc.into_iter().enumerate() {
+                    s.store(sums.add(j * padded + p * S::N), acc);
                 }
             }
         }
