@@ -1,5 +1,9 @@
 //! The thread pool under stress.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and print what they measure"
+)]
 
 use puna_cpu::{TaskPanicked, ThreadPool};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
