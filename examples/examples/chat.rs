@@ -14,8 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     stdout().flush()?;
     for line in stdin().lock().lines() {
         chat.push(&[Message::user(line?)])?;
-        let mut answer = chat.generate(&sampling).max_tokens(300);
-        while let Some(token) = answer.next() {
+        for token in chat.generate(&sampling).max_tokens(300) {
             print!("{}", token?.text());
             stdout().flush()?;
         }

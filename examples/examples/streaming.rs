@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         thread::sleep(Duration::from_secs(2));
         stop.cancel(); // works during the prompt as well
     });
-    while let Some(token) = answer.next() {
+    for token in answer.by_ref() {
         print!("{}", token?.text());
         stdout().flush()?;
     }

@@ -79,10 +79,12 @@ impl Error {
         Error::new(ErrorKind::Unsupported, message)
     }
 
+    #[cfg(feature = "std")]
     pub(crate) fn cancelled(what: &str) -> Self {
         Error::new(ErrorKind::Cancelled, format_args!("{what} was cancelled"))
     }
 
+    #[cfg(feature = "std")]
     /// The same error with the file or argument it happened in; a place already named is kept.
     pub(crate) fn at(mut self, place: impl Display) -> Self {
         self.0.place.get_or_insert_with(|| place.to_string());
@@ -147,11 +149,13 @@ impl<T, E: Into<Cause>> Lift<T> for Result<T, E> {
 }
 
 /// Adds where it happened.
+#[cfg(feature = "std")]
 pub(crate) trait Place<T> {
     /// The same result; an error says that it happened at `place`.
     fn place(self, place: impl Display) -> Result<T, Error>;
 }
 
+#[cfg(feature = "std")]
 impl<T> Place<T> for Result<T, Error> {
     fn place(self, place: impl Display) -> Result<T, Error> {
         self.map_err(|e| e.at(place))

@@ -3,9 +3,9 @@
 use crate::error::{Error, Lift};
 use crate::options::{Activations, DeviceKind, PromptFormat};
 use crate::package::{Package, Watch, formats};
-use crate::{LoadOptions, MemoryPlan, ModelInfo, Phase, Session, SessionOptions};
+use crate::{LoadOptions, ModelInfo, Phase, Session, SessionOptions};
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -121,9 +121,12 @@ impl Model {
         path: impl AsRef<std::path::Path>,
         options: &LoadOptions,
         session: &SessionOptions,
-    ) -> Result<MemoryPlan, Error> {
+    ) -> Result<crate::MemoryPlan, Error> {
         let path = path.as_ref();
-        crate::error::Place::place(MemoryPlan::new(&Package::open(path, options)?, session), path.display())
+        crate::error::Place::place(
+            crate::MemoryPlan::new(&Package::open(path, options)?, session),
+            path.display(),
+        )
     }
 
     /// Tokens that end an answer, in ascending order.
@@ -162,7 +165,7 @@ impl Model {
     ///
     /// # Errors
     /// A model without a tokenizer.
-    pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
+    pub fn decode(&self, ids: &[u32]) -> Result<alloc::string::String, Error> {
         Ok(self.tokenizer()?.decode(ids, true))
     }
 

@@ -1,8 +1,10 @@
 //! What a model and a session will hold in memory and read for each token.
 
-use crate::SessionOptions;
+#[cfg(feature = "std")]
 use crate::error::{Error, Lift};
+#[cfg(feature = "std")]
 use crate::package::Package;
+#[cfg(feature = "std")]
 use crate::session::state_options;
 
 /// A memory plan; see [`Model::plan`](crate::Model::plan). All sizes are bytes.
@@ -31,11 +33,8 @@ impl MemoryPlan {
         self.weights.saturating_add(self.kv).saturating_add(self.activations)
     }
 
-    #[cfg_attr(
-        not(feature = "std"),
-        expect(dead_code, reason = "without files there is nothing to plan ahead")
-    )]
-    pub(crate) fn new(package: &Package, options: &SessionOptions) -> Result<Self, Error> {
+    #[cfg(feature = "std")]
+    pub(crate) fn new(package: &Package, options: &crate::SessionOptions) -> Result<Self, Error> {
         let state = state_options(&package.config, options);
         let config = package.config.clone();
         let plan = package.tensors.with(|source| puna_llama::plan(config, source, &state)).lift()?;

@@ -1,9 +1,11 @@
 //! One conversation: its tokens, its caches, and the way from messages to logits.
 
+#[cfg(feature = "tokenizer")]
+use crate::Message;
 use crate::error::{Error, ErrorKind, Lift};
 use crate::options::{KvType, ProgressFn, PromptFormat};
 use crate::turns::{Expect, Turns};
-use crate::{Generation, Message, Model, Phase, Progress, Sampling, SessionOptions};
+use crate::{Generation, Model, Phase, Progress, Sampling, SessionOptions};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;

@@ -140,7 +140,7 @@ fn answer(
     }
     interrupt.set(Answering::Yes(answer.cancel_handle()));
     let mut out = io::stdout().lock();
-    while let Some(token) = answer.next() {
+    for token in answer.by_ref() {
         match token {
             Ok(token) => out.write_all(token.text().as_bytes())?,
             Err(e) => {

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &GenerateArgs, quiet: bool) -> Result<()> {
     }
     let (mut text, mut tokens, mut logprobs) = (String::new(), Vec::new(), Vec::new());
     let mut out = std::io::stdout().lock();
-    while let Some(token) = answer.next() {
+    for token in answer.by_ref() {
         let token = token?;
         if !args.json {
             out.write_all(token.text().as_bytes())?;

@@ -69,7 +69,7 @@ fn meta(value: &Meta) -> Value {
         Meta::I32(n) => json!(n),
         Meta::U64(n) => json!(n),
         Meta::I64(n) => json!(n),
-        Meta::F32(n) => json!(n),
+        Meta::F32(n) => json!(short(*n)),
         Meta::F64(n) => json!(n),
         Meta::Bool(b) => json!(b),
         Meta::String(s) => json!(s),
@@ -89,6 +89,11 @@ fn meta(value: &Meta) -> Value {
             Array::String(v) => v.iter().collect(),
         },
     }
+}
+
+/// The shortest number that means this float: 0.1, not 0.10000000149011612.
+fn short(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or(f64::from(x))
 }
 
 fn as_json(shown: &Shown) -> Value {
@@ -129,14 +134,14 @@ fn config_json(c: &Config) -> Value {
         "head_dim": c.head_dim,
         "vocab_size": c.vocab_size,
         "context_length": c.context_length,
-        "rms_eps": c.rms_eps,
+        "rms_eps": short(c.rms_eps),
         "rope_theta": c.rope.theta,
         "rope_dim": c.rope.n_rot,
         "rope_scaling": format!("{:?}", c.rope.scaling),
         "rope_pairs": format!("{:?}", c.rope.pairs),
         "attention_chunk_size": c.attention_chunk_size,
         "qk_norm": c.qk_norm,
-        "temperature": c.temperature.map(|t| json!({"floor_scale": t.floor_scale, "scale": t.scale})),
+        "temperature": c.temperature.map(|t| json!({"floor_scale": short(t.floor_scale), "scale": short(t.scale)})),
         "n_experts": c.n_experts,
         "n_experts_used": c.n_experts_used,
         "ff_dense": c.ff_dense,

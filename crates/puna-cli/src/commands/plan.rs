@@ -22,15 +22,15 @@ pub(crate) fn run(args: &PlanArgs) -> Result<()> {
             "multiply_adds_per_token": plan.multiply_adds_per_token,
         }));
     }
-    let row = |name: &str, bytes: u64, note: &str| vec![name.to_string(), size(bytes), note.to_string()];
-    let context = format!("of a full context of {} tokens; taken as it fills", plan.context);
+    let row = |name: &str, bytes: u64| vec![name.to_string(), size(bytes)];
+    let context = plan.context;
     let rows = [
-        row("weights", plan.weights, "mapped from the file"),
-        row("keys and values", plan.kv, &context),
-        row("activations", plan.activations, "of the largest batch"),
-        row("together", plan.total(), ""),
-        row("weights read", plan.weights_per_token, "for each decoded token"),
-        row("keys and values read", plan.kv_per_token, "for the last token of a full context"),
+        row("weights, mapped from the file", plan.weights),
+        row(&format!("keys and values of {context} tokens, taken as they come"), plan.kv),
+        row("activations of the largest batch", plan.activations),
+        row("together", plan.total()),
+        row("weights read for each decoded token", plan.weights_per_token),
+        row(&format!("keys and values read for token {context}"), plan.kv_per_token),
     ];
     output::text(&table(&rows))
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Lift};
 use alloc::string::String;
 use alloc::vec::Vec;
 use puna_core::Region;
-use puna_format::gguf::{Gguf, GgufSet, Metadata};
+use puna_format::gguf::{Gguf, GgufSet};
 use puna_llama::Config;
 use puna_llama::config::override_metadata;
 use puna_llama::weights::GgufTensors;
@@ -48,11 +48,13 @@ fn from_headers(headers: Vec<Gguf>, files: Vec<Region>, options: &LoadOptions) -
 
 /// The tokenizer inside the metadata, if there is one.
 #[cfg(feature = "tokenizer")]
-pub(crate) fn tokenizer(metadata: &Metadata) -> Result<Option<puna_text::Tokenizer>, Error> {
-    use puna_format::gguf::Strings;
+pub(crate) fn tokenizer(
+    metadata: &puna_format::gguf::Metadata,
+) -> Result<Option<puna_text::Tokenizer>, Error> {
+    use puna_format::gguf::{FromValue, Strings};
     const PREFIX: &str = "tokenizer.ggml.";
-    fn find<'a, T: puna_format::gguf::FromValue<'a>>(
-        metadata: &'a Metadata,
+    fn find<'a, T: FromValue<'a>>(
+        metadata: &'a puna_format::gguf::Metadata,
         name: &str,
     ) -> Result<Option<T>, Error> {
         metadata.find::<T>(&(String::from(PREFIX) + name)).lift()

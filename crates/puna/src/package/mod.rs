@@ -23,7 +23,6 @@ pub struct Package {
     pub(crate) tensors: Tensors,
     #[cfg(feature = "tokenizer")]
     pub(crate) tokenizer: Option<puna_text::Tokenizer>,
-    #[cfg_attr(not(feature = "template"), expect(dead_code, reason = "templates are rendered by a feature"))]
     pub(crate) template: Option<String>,
 }
 
@@ -183,6 +182,7 @@ impl<'a> Watch<'a> {
         }
     }
 
+    #[cfg(feature = "std")]
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.cancel.is_cancelled() { Err(Error::cancelled("loading")) } else { Ok(()) }
     }
