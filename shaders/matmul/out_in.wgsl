@@ -1,6 +1,7 @@
 // A matrix stored [n_out, n_in]: the weights of one output are contiguous.
 #import common/words
 #import quant/{format}
+#import matmul/x_dot
 
 // The sum over the inputs of x[at ..] * w[o], for the matrix whose first byte is `matrix`.
 fn product(matrix: u32, o: u32, at: u32) -> f32 {
@@ -9,9 +10,7 @@ fn product(matrix: u32, o: u32, at: u32) -> f32 {
     var sum = 0.0;
     for (var b = params.n_in / BLOCK_LEN; b > 0u; b--) {
         for (var e = 0u; e < BLOCK_LEN; e += 8u) {
-            let v = dequant(block, e);
-            sum += dot(v.lo, vec4<f32>(x[i], x[i + 1u], x[i + 2u], x[i + 3u]))
-                + dot(v.hi, vec4<f32>(x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]));
+            sum += x_dot(dequant(block, e), i);
             i += 8u;
         }
         block += BLOCK_BYTES;

@@ -24,6 +24,7 @@ files![
     "matmul/in_out",
     "matmul/out_in",
     "matmul/params",
+    "matmul/x_dot",
     "norm/rms_norm",
     "qk/qk_prepare",
     "quant/bf16",

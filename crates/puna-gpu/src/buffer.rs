@@ -57,7 +57,7 @@ impl Operand {
     }
 
     /// The rows from row `first` on.
-    pub(crate) fn from_row(&self, first: usize) -> Self {
+    pub(crate) fn skip_rows(&self, first: usize) -> Self {
         Operand { offset: self.offset + first * self.width, ..self.clone() }
     }
 

@@ -35,7 +35,7 @@ impl Ops<'_> {
             let blocks = (origin.saturating_sub(kv.first) as usize) / kv.block_tokens
                 ..((last - kv.first) as usize) / kv.block_tokens + 1;
             let state = self.rec.scratch(ctx, Scratch::Attend, n * heads * 2)?;
-            let (q, out) = (q.from_row(first), out.from_row(first));
+            let (q, out) = (q.skip_rows(first), out.skip_rows(first));
             let ((q, q_base), (out_span, out_base)) = (q.span(ctx, n), out.span(ctx, n));
             for b in blocks.clone() {
                 let block = self.block(OP, kv, b)?;

@@ -22,7 +22,7 @@ impl Ops<'_> {
                 if !tokens.iter().any(|&t| held.contains(&(t as usize))) {
                     continue;
                 }
-                let out = out.from_row(first);
+                let out = out.skip_rows(first);
                 let (out, out_base) = out.span(ctx, n);
                 let tokens_base = self.rec.upload(ctx, tokens)?;
                 let arena = self.rec.arena();

@@ -76,8 +76,8 @@ impl Ops<'_> {
             let picks = n * top_k;
             let gate = Operand::new(self.rec.scratch(self.ctx, Scratch::Gate, picks * n_ff)?, n_ff);
             let up = Operand::new(self.rec.scratch(self.ctx, Scratch::Up, picks * n_ff)?, n_ff);
-            let (x, out) = (x.from_row(first), out.from_row(first));
-            let chosen = [&ids.from_row(first), &scores.from_row(first)];
+            let (x, out) = (x.skip_rows(first), out.skip_rows(first));
+            let chosen = [&ids.skip_rows(first), &scores.skip_rows(first)];
             for group in &gates {
                 self.expert_product(OP, group, false, (&x, n), chosen, (&gate, picks))?;
             }

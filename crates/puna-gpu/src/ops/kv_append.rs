@@ -43,7 +43,7 @@ impl<'a> Ops<'a> {
             let block = self.block(OP, kv, b)?;
             distinct(OP, &block.buffer, &k.buffer)?;
             distinct(OP, &block.buffer, &v.buffer)?;
-            let (k, v) = (k.from_row(row), v.from_row(row));
+            let (k, v) = (k.skip_rows(row), v.skip_rows(row));
             let ((k, k_base), (v, v_base)) = (k.span(self.ctx, count), v.span(self.ctx, count));
             let params = [
                 count as u32,

@@ -103,7 +103,7 @@ impl Ops<'_> {
             let in_out = w.layout == Layout::InOut;
             let chunk = self.row_chunk(part.n_in * part.n_out, &[w.n_in, w.n_out]);
             for (first, n) in chunks(n_rows, chunk) {
-                let (x, out) = (x.from_row(first), out.from_row(first));
+                let (x, out) = (x.skip_rows(first), out.skip_rows(first));
                 let ((x, x_base), (out, out_base)) = (x.span(ctx, n), out.span(ctx, n));
                 let params = Params {
                     rows: n as u32,

@@ -22,7 +22,7 @@ impl Ops<'_> {
                 .collect();
             let rows_base = self.rec.upload(ctx, &facts)?;
             let arena = self.rec.arena();
-            let x = x.from_row(first);
+            let x = x.skip_rows(first);
             let (x, x_base) = x.span(ctx, n);
             let params = [
                 n as u32,

@@ -12,7 +12,7 @@ impl Ops<'_> {
         let (weight, weight_base) = self.vector(OP, Some(op.weight))?;
         let width = op.x.width;
         for (first, n) in chunks(op.x.n_rows, self.row_chunk(width, &[width])) {
-            let (x, out) = (x.from_row(first), out.from_row(first));
+            let (x, out) = (x.skip_rows(first), out.skip_rows(first));
             let ((x, x_base), (out, out_base)) = (x.span(self.ctx, n), out.span(self.ctx, n));
             let params = [width as u32, x_base, out_base, weight_base, op.eps.to_bits()];
             let work = (n * width) as u64;

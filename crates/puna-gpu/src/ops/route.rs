@@ -18,9 +18,9 @@ impl Ops<'_> {
             (Operand::new(ids.buffer.clone(), top_k), Operand::new(scores.buffer.clone(), top_k));
         for (first, n) in chunks(op.x.n_rows, self.row_chunk(n_experts, &[n_experts, top_k])) {
             let logits = Operand::new(self.rec.scratch(self.ctx, Scratch::Gate, n * n_experts)?, n_experts);
-            self.product(OP, &x.from_row(first), n, op.router, None, &logits, false)?;
+            self.product(OP, &x.skip_rows(first), n, op.router, None, &logits, false)?;
             let (logits, logits_base) = logits.span(self.ctx, n);
-            let (ids, scores) = (ids.from_row(first), scores.from_row(first));
+            let (ids, scores) = (ids.skip_rows(first), scores.skip_rows(first));
             let ((ids, pick_base), (scores, _)) = (ids.span(self.ctx, n), scores.span(self.ctx, n));
             let params = [n as u32, n_experts as u32, top_k as u32, logits_base, pick_base];
             let grid = (n.div_ceil(64) as u32, 1);

@@ -1,0 +1,77 @@
+//! Whole models on the GPU: what Hugging Face transformers computes, token by token.
+//!
+//! These tests need an adapter (a software Vulkan such as Mesa's lavapipe will do) and fail where there is none.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use puna_core::Elem;
+use puna_core::RefDevice;
+use puna_gpu::{GpuDevice, Options};
+use puna_testkit::compare::assert_close;
+use puna_testkit::goldens::{Golden, Rounding};
+use puna_testkit::{Loaded, tolerance};
+
+fn gpu(options: &Options) -> Box<GpuDevice> {
+    Box::new(GpuDevice::open(options).unwrap())
+}
+
+/// Logits, hidden states after each layer and greedy tokens of every short model, in every format its golden has, from
+/// GGUF files and from a folder, whose fused experts are stored the other way round.
+#[test]
+fn goldens_of_transformers() {
+    for name in Golden::SHORT {
+        let golden = Golden::load(name);
+        for rounding in golden.roundings() {
+            Loaded::gguf(&golden.gguf(rounding), gpu(&Options::new())).check(&golden, rounding);
+        }
+        let folder = Loaded::safetensors(
+            &golden.config,
+            &golden.safetensors(Rounding::F32),
+            gpu(&Options::new().default_limits(true)),
+        );
+        folder.check(&golden, Rounding::F32);
+    }
+}
+
+/// The same with bindings of 40 KiB: each expert in a binding of its own.
+#[test]
+fn goldens_through_small_bindings() {
+    for name in ["scout", "maverick"] {
+        let golden = Golden::load(name);
+        let options = Options::new().binding_limit(40 << 10).buffer_limit(256 << 10);
+        let mut model = Loaded::gguf(&golden.gguf(Rounding::F32), gpu(&options));
+        // A block of the cache holds the context at most; it has to fit into a binding.
+        let greedy = golden.expected(Rounding::F32).greedy.len();
+        model.options.context = Some(golden.prompt.len() + greedy);
+        model.check(&golden, Rounding::F32);
+    }
+}
+
+/// 64 greedy tokens are the reference's, with keys and values in F16 too.
+#[test]
+fn greedy_tokens_of_the_reference() {
+    let golden = Golden::load("scout");
+    let file = golden.gguf(Rounding::F32);
+    for kv in [Elem::F32, Elem::F16] {
+        let mut on_gpu = Loaded::gguf(&file, gpu(&Options::new()));
+        let mut on_reference = Loaded::gguf(&file, Box::new(RefDevice::new()));
+        on_gpu.options.kv = kv;
+        on_reference.options.kv = kv;
+        let expected = on_reference.greedy(&golden.prompt, 64);
+        assert_eq!(on_gpu.greedy(&golden.prompt, 64), expected, "{kv:?}");
+    }
+}
+
+/// A prompt fed token by token gives the logits of one fed at once: two different product kernels.
+#[test]
+fn prefill_is_decode() {
+    let golden = Golden::load("maverick");
+    let model = Loaded::gguf(&golden.gguf(Rounding::F32), gpu(&Options::new()));
+    let prompt = &golden.prompt[..golden.prompt.len().min(40)];
+    let whole = model.trace(prompt, prompt.len());
+    for piece in [1, 7] {
+        let split = model.trace(prompt, piece);
+        for (position, (a, b)) in split.logits.iter().zip(&whole.logits).enumerate() {
+            assert_close(&format!("pieces of {piece} at {position}"), a, b, tolerance::SPLIT);
+        }
+    }
+}
