@@ -7,6 +7,7 @@
 
 mod arrows;
 mod code;
+mod driver;
 mod fuzz;
 mod goldens;
 mod models;

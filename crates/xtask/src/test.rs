@@ -1,11 +1,12 @@
 //! Everything that a change must pass, in one command; the first failure ends it.
 
 use crate::run::{Result, cargo, run, say};
-use crate::{models, nostd, tidy};
+use crate::{driver, models, nostd, tidy};
 use std::time::Instant;
 
 pub(crate) fn test() -> Result {
     step("models", models::models)?;
+    step("Vulkan driver", driver::driver)?;
     step("format", || run(cargo().args(["fmt", "--all", "--", "--check"])))?;
     step("house rules", tidy::tidy)?;
     step("lints", || {
