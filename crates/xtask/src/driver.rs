@@ -20,12 +20,14 @@ pub(crate) fn driver() -> Result {
             .args(PACKAGES)
             .env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    install().or_else(|_| run(at_root("apt-get").args(["update", "--quiet"])).and_then(|()| install())).map_err(
-        |why| {
+    install()
+        .or_else(|_| run(at_root("apt-get").args(["update", "--quiet"])).and_then(|()| install()))
+        .map_err(|why| {
             let packages = PACKAGES.join(" ");
-            format!("{why}\nthe GPU tests need a Vulkan driver: install one, for example the packages {packages}")
-        },
-    )
+            format!(
+                "{why}\nthe GPU tests need a Vulkan driver: install one, for example the packages {packages}"
+            )
+        })
 }
 
 fn installed() -> bool {
