@@ -47,7 +47,7 @@ fn random_row(dtype: DType, n: usize, random: &mut Random) -> Vec<u8> {
         };
         match dtype {
             F32 => block.copy_from_slice(&random.unit().to_le_bytes()),
-            F16 => scale(0, random_sign(&[1.0, -1.0])),
+            F16 => block.copy_from_slice(&f16_bytes(random.unit())),
             BF16 => block.copy_from_slice(&half::bf16::from_f32(random.unit()).to_le_bytes()),
             F8E4M3 => block[0] &= 0xBF,
             Q4_0 | Q5_0 | Q8_0 | IQ4_NL | IQ1_S | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS | IQ3_S | IQ4_XS => {
@@ -76,16 +76,6 @@ fn random_row(dtype: DType, n: usize, random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// F16 values come in both signs.
-fn random_sign(choices: &[f32; 2]) -> f32 {
-    use std::cell::Cell;
-    thread_local!(static STATE: Cell<usize> = const { Cell::new(0) });
-    STATE.with(|s| {
-        s.set(s.get().wrapping_mul(5).wrapping_add(3));
-        choices[s.get() >> 2 & 1]
-    })
 }
 
 /// A matrix with gaps between its rows, somewhere in a region.
@@ -146,8 +136,11 @@ impl Case {
     }
 
     fn product(&self, kernels: &Kernels, x: &[f32], ranges: &[usize]) -> Vec<f32> {
+        self.product_in(kernels.form(self.mat.dtype, self.mat.layout), kernels, x, ranges)
+    }
+
+    fn product_in(&self, form: Form, kernels: &Kernels, x: &[f32], ranges: &[usize]) -> Vec<f32> {
         let (n_in, n_out) = (self.mat.n_in, self.mat.n_out);
-        let form = kernels.form(self.mat.dtype, self.mat.layout);
         let len = kernels.packed_len(form, n_in);
         let n_rows = x.len() / n_in;
         let mut bytes = vec![0xFF; len * n_rows];
@@ -275,6 +268,22 @@ fn quantised_activations_cost_one_percent() {
 }
 
 #[test]
+fn bf16_pairs_lose_what_bf16_rounds_away() {
+    for_all(Activations::F32, |case, kernels, random, what| {
+        if case.mat.dtype != DType::BF16 || case.mat.layout != Layout::OutIn {
+            return;
+        }
+        for n_rows in [1, 3, 6, 33] {
+            let x: Vec<f32> = (0..n_rows * case.mat.n_in).map(|_| random.unit()).collect();
+            let rounded: Vec<f32> = x.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect();
+            let got = case.product_in(Form::Bf16, kernels, &x, &[case.mat.n_out / 2]);
+            let tolerance = 5e-6 * case.size(&x);
+            assert_close(&got, &case.reference(&rounded), tolerance, &format!("{what}, {n_rows} rows"));
+        }
+    });
+}
+
+#[test]
 fn ranges_of_outputs_do_not_change_a_bit() {
     for_all(Activations::Auto, |case, kernels, random, what| {
         let n_out = case.mat.n_out;
@@ -337,6 +346,35 @@ fn no_bytes_and_no_activations_panic() {
             }
         }
     });
+}
+
+/// Every code and exponent, alone in its row.
+#[test]
+fn every_f8_code_and_mxfp4_exponent_is_read_as_the_reference_reads_it() {
+    for isa in Isa::available() {
+        let kernels = Kernels::new(isa, Activations::F32);
+        for n_rows in [1, 6] {
+            let mat = Mat::plain(Weight(0), DType::F8E4M3, 256, 1);
+            let case = Case { mat, bytes: (0..=255).collect(), scale: None };
+            let (x, expected) = (vec![1.0; n_rows], case.reference(&[1.0]));
+            for (got, expected) in case.product(&kernels, &x, &[]).iter().zip(expected.iter().cycle()) {
+                assert!(
+                    got == expected || got.is_nan() && expected.is_nan(),
+                    "{}: {got}, {expected}",
+                    isa.name()
+                );
+            }
+        }
+        let mut case = Case { mat: Mat::plain(Weight(0), DType::MXFP4, 256, 32), bytes: vec![], scale: None };
+        for exponent in 0..=255 {
+            case.bytes.extend([exponent, 1]);
+            case.bytes.extend([0; 15]);
+        }
+        let mut x = [0.0; 32];
+        x[0] = 127.0;
+        let got = case.product(&Kernels::new(isa, Activations::Auto), &x, &[]);
+        assert_eq!(got, case.reference(&x), "{}", isa.name());
+    }
 }
 
 #[test]

@@ -130,7 +130,8 @@ impl Kernel for Gather<'_> {
     }
 }
 
-/// Unpacks a slab of weights. Outputs beyond the range are left as they were: nothing reads their sums.
+/// Unpacks a slab of weights, eight rows at a time. Beyond the last output, its weights are repeated: nothing reads
+/// their sums.
 struct Unpack<'a, B> {
     w: MatRef<'a>,
     outs: &'a Range<usize>,
@@ -141,43 +142,86 @@ struct Unpack<'a, B> {
 
 impl<B: Block> Kernel for Unpack<'_, B> {
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(self, l: L) {
         let width = const { width::<L>() };
-        let bias = if L::biased(B::Shape::LIMIT) { -128 } else { 0 };
-        let blocks = self.slab.start / B::STEPS * B::BYTES..self.slab.end / B::STEPS * B::BYTES;
-        let mut unpacked = [Step::ZERO; 8];
-        let scratch = self.scratch;
-        for (i, o) in self.outs.clone().enumerate() {
-            let (group, lane) = (i / width * STEPS, i % width);
-            for (b, block) in self.w.row(o)[blocks.clone()].chunks_exact(B::BYTES).enumerate() {
-                B::unpack(block, &mut unpacked);
-                for (s, step) in unpacked[..B::STEPS].iter().enumerate() {
-                    let s = group + b * B::STEPS + s;
-                    let codes = &mut scratch.codes[s * 8 * width..(s + 1) * 8 * width];
-                    for (j, four) in step.codes.as_chunks::<4>().0.iter().enumerate() {
-                        codes[j * width + lane] = u32::from_le_bytes(four.map(|code| code as u8));
+        let Self { w, outs, slab, scratch, .. } = self;
+        let blocks = slab.start / B::STEPS * B::BYTES..slab.end / B::STEPS * B::BYTES;
+        let mut unpacked = [[Step::ZERO; 8]; 8];
+        for first in (0..outs.len()).step_by(8) {
+            let mut rows = [&[][..]; 8];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = &w.row(outs.start + (first + i).min(outs.len() - 1))[blocks.clone()];
+            }
+            let (group, lane) = (first / width * STEPS, first % width);
+            for b in 0..slab.len() / B::STEPS {
+                for (steps, row) in unpacked.iter_mut().zip(&rows) {
+                    B::unpack(l, &row[b * B::BYTES..(b + 1) * B::BYTES], steps);
+                }
+                for s in 0..B::STEPS {
+                    let at = group + b * B::STEPS + s;
+                    let mut codes = [l.splat8(0); 8];
+                    for (codes, steps) in codes.iter_mut().zip(&unpacked) {
+                        *codes = l.load(bytemuck::cast_ref(&steps[s].codes));
                     }
-                    let mut sums = [0i32; 2];
-                    for (sum, codes) in sums.iter_mut().zip(step.codes.as_chunks::<16>().0) {
-                        for &code in codes {
-                            *sum += i32::from(code);
+                    let codes = transpose(l, codes);
+                    for (j, codes) in codes.iter().enumerate() {
+                        l.store(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
+                    }
+                    if L::biased(B::Shape::LIMIT) {
+                        let [low, high] =
+                            [0, 4].map(|j| [codes[j], codes[j + 1], codes[j + 2], codes[j + 3]]);
+                        let [mut low, high] = [bias(l, low), bias(l, high)];
+                        if B::Shape::HALVES {
+                            l.store(high, &mut scratch.start[(2 * at + 1) * width + lane..]);
+                        } else {
+                            low = l.add32(low, high);
                         }
+                        l.store(low, &mut scratch.start[2 * at * width + lane..]);
                     }
-                    if !B::Shape::HALVES {
-                        sums = [sums[0] + sums[1], 0];
-                    }
-                    for half in 0..2 {
-                        let at = (2 * s + half) * width + lane;
-                        scratch.scale[at] = step.scale[half];
-                        scratch.start[at] = (bias * sums[half]) as u32;
+                    for half in 0..if B::Shape::HALVES { 2 } else { 1 } {
+                        let lanes = (2 * at + half) * width + lane..(2 * at + half) * width + lane + 8;
+                        for (to, steps) in scratch.scale[lanes.clone()].iter_mut().zip(&unpacked) {
+                            *to = steps[s].scale[half];
+                        }
                         if B::Shape::AFFINE {
-                            scratch.min[at] = step.min[half];
+                            for (to, steps) in scratch.min[lanes].iter_mut().zip(&unpacked) {
+                                *to = steps[s].min[half];
+                            }
                         }
                     }
                 }
             }
         }
+        if !L::biased(B::Shape::LIMIT) {
+            scratch.start.fill(0);
+        }
     }
+}
+
+/// Turns eight rows of eight 32-bit values into columns.
+#[inline(always)]
+fn transpose<L: Lanes>(l: L, rows: [L::V; 8]) -> [L::V; 8] {
+    let mut columns = [l.splat8(0); 8];
+    // Columns 0 to 3 in the low halves, 4 to 7 in the high ones: of the rows 0 to 3, then of 4 to 7.
+    for (rows, columns) in rows.as_chunks::<4>().0.iter().zip(columns.as_chunks_mut::<4>().0) {
+        let (a, b) = (l.zip32_low(rows[0], rows[1]), l.zip32_low(rows[2], rows[3]));
+        let (c, d) = (l.zip32_high(rows[0], rows[1]), l.zip32_high(rows[2], rows[3]));
+        *columns = [l.zip64_low(a, b), l.zip64_high(a, b), l.zip64_low(c, d), l.zip64_high(c, d)];
+    }
+    let parts = columns;
+    for j in 0..4 {
+        columns[j] = l.halves_low(parts[j], parts[j + 4]);
+        columns[j + 4] = l.halves_high(parts[j], parts[j + 4]);
+    }
+    columns
+}
+
+/// -128 times the sum of 16 codes for each of eight outputs: what adding 128 to the activations must be corrected by.
+#[inline(always)]
+fn bias<L: Lanes>(l: L, codes: [L::V; 4]) -> L::V {
+    let ones = [l.splat8(1); 2];
+    let sum = l.add32(l.dot2(ones, [codes[0], codes[1]]), l.dot2(ones, [codes[2], codes[3]]));
+    l.shl32(l.sub32(l.splat8(0), sum), 7)
 }
 
 /// Which sums the unpacked slab adds to.
@@ -220,7 +264,9 @@ impl<S: Shape> Kernel for Multiply<'_, S> {
                 }
             }
         } else {
-            scratch.acc.fill(0.0);
+            for group in 0..at.n_outs.div_ceil(width) {
+                scratch.acc[group * ROWS * width..][..at.rows.len() * width].fill(0.0);
+            }
         }
         for chunk in chunks(0..at.rows.len(), CHUNK) {
             for group in 0..at.n_outs.div_ceil(width) {
@@ -267,12 +313,14 @@ fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(l: L, w: &Weights<'_>, x
     let (mut scale, mut min) = ([[l.gsplat(0.0); 2]; VECS], [[l.gsplat(0.0); 2]; VECS]);
     for v in 0..VECS {
         for half in 0..2 {
-            for j in 0..4 {
-                codes[v][half][j] = l.tload(&w.codes[(4 * half + j) * width + v * L::LANES..]);
+            for (j, codes) in codes[v][half].iter_mut().enumerate() {
+                *codes = l.tload(&w.codes[(4 * half + j) * width + v * L::LANES..]);
             }
-            start[v][half] = l.tload(&w.start[half * width + v * L::LANES..]);
-            scale[v][half] = l.gload(&w.scale[half * width + v * L::LANES..]);
-            min[v][half] = l.gload(&w.min[half * width + v * L::LANES..]);
+            if S::HALVES || half == 0 {
+                start[v][half] = l.tload(&w.start[half * width + v * L::LANES..]);
+                scale[v][half] = l.gload(&w.scale[half * width + v * L::LANES..]);
+                min[v][half] = l.gload(&w.min[half * width + v * L::LANES..]);
+            }
         }
     }
     for (x, acc) in x.iter().zip(acc.chunks_exact_mut(width)) {

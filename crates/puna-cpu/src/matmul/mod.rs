@@ -5,9 +5,9 @@ mod pack;
 pub(crate) use pack::Q8Row;
 pub use pack::{Form, Packed};
 
-use crate::isa::Isa;
+use crate::isa::{Avx512Bf16, Isa};
 use crate::kernels::blocks::{self, Block};
-use crate::kernels::dot::Dot;
+use crate::kernels::dot::{Dot, RowDot};
 use crate::kernels::float::{self, FloatScratch};
 use crate::kernels::lanes::{Kernel, Lanes, Portable};
 use crate::kernels::tile::{self, TileScratch};
@@ -72,9 +72,6 @@ impl Scratch {
     }
 }
 
-/// Up to this many rows, weights are multiplied as they are unpacked; beyond, they are unpacked to a slab first.
-const FEW_ROWS: usize = 4;
-
 impl Kernels {
     /// The kernels for `isa`.
     pub fn new(isa: Isa, activations: Activations) -> Self {
@@ -95,9 +92,12 @@ impl Kernels {
     }
 
     /// How activations must be packed to meet weights of this format.
-    pub fn form(&self, dtype: DType, _layout: Layout) -> Form {
-        if dtype.is_plain() || self.activations == Activations::F32 {
+    pub fn form(&self, dtype: DType, layout: Layout) -> Form {
+        let pairs = dtype == DType::BF16 && layout == Layout::OutIn && self.avx512_bf16().is_some();
+        if self.activations == Activations::F32 {
             Form::F32
+        } else if dtype.is_plain() {
+            if pairs { Form::Bf16 } else { Form::F32 }
         } else if dtype.block_len() == 32 {
             Form::Q8
         } else {
@@ -119,10 +119,11 @@ impl Kernels {
     }
 
     /// `tile[r * outs.len() + (o - outs.start)] = sum_i x[r][i] * w[o][i] * scale[o]` for every row `r` of `x` and
-    /// every `o` in `outs`. `x` must have the [`form`](Self::form) of the weights.
+    /// every `o` in `outs`. `x` must have the [`form`](Self::form) of the weights, or [`Form::F32`], or for
+    /// [`Layout::OutIn`] weights in BF16 [`Form::Bf16`], which is slow where the processor has no instructions for it.
     ///
     /// A value does not depend on the range it was computed in, nor on which rows it was computed with, but may
-    /// differ in rounding between up to four rows and more.
+    /// differ in rounding between few rows and many.
     pub fn product(
         &self,
         w: &MatRef<'_>,
@@ -182,10 +183,18 @@ impl Kernels {
         scratch: &mut TileScratch,
         tile: &mut [f32],
     ) {
-        if x.n_rows <= FEW_ROWS {
+        if x.n_rows <= <B::Dot as RowDot>::FEW_ROWS {
             self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> });
         } else {
             tile::product::<B>(self, *w, *x, outs, scratch, tile);
+        }
+    }
+
+    /// The proof that dot products of BF16 pairs can be had.
+    pub(crate) fn avx512_bf16(&self) -> Option<Avx512Bf16> {
+        match self.isa {
+            Isa::Avx512(_, bf16) => bf16,
+            _ => None,
         }
     }
 

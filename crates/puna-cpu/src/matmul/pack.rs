@@ -26,6 +26,15 @@ impl Form {
         }
     }
 
+    /// Bytes of a value.
+    pub(crate) const fn value_bytes(self) -> usize {
+        match self {
+            Form::F32 => 4,
+            Form::Bf16 => 2,
+            Form::Q8 | Form::Q8K => 1,
+        }
+    }
+
     /// Values of a row, zeros at the end included: whole super-blocks, so that kernels need no remainders.
     const fn padded(self, n_in: usize) -> usize {
         match self {
@@ -42,7 +51,8 @@ impl Form {
             Form::Bf16 => 2 * n,
             Form::Q8 | Form::Q8K => n + n / self.group() * 4 + n / 16 * 2,
         };
-        bytes.next_multiple_of(64)
+        // An odd number of cache lines, or rows of a power of two would fight for the same sets of the cache.
+        bytes.next_multiple_of(64) | 64
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Block, Step, Symmetric, SymmetricHalves, bytes_at, f16_at};
 use crate::kernels::dot::Any;
-use half::f16;
+use crate::kernels::lanes::Lanes;
 use puna_core::quant::codebook::{self, even_signs};
 use puna_core::quant::{iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
 
@@ -35,7 +35,7 @@ fn nibble(bytes: &[u8], i: usize) -> u8 {
 }
 
 macro_rules! codebook_format {
-    ($name:ident, $module:ident, $shape:ty, |$block:ident, $steps:ident| $unpack:block) => {
+    ($name:ident, $module:ident, $shape:ty, |$l:ident, $block:ident, $steps:ident| $unpack:block) => {
         #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
@@ -46,15 +46,15 @@ macro_rules! codebook_format {
             type Dot = Any<Self>;
 
             #[inline(always)]
-            fn unpack($block: &[u8], $steps: &mut [Step; 8]) {
+            fn unpack<L: Lanes>($l: L, $block: &[u8], $steps: &mut [Step; 8]) {
                 $unpack
             }
         }
     };
 }
 
-codebook_format!(IQ2_XXS, iq2_xxs, Symmetric<64>, |block, steps| {
-    let d = f16_at(block, iq2_xxs::D);
+codebook_format!(IQ2_XXS, iq2_xxs, Symmetric<64>, |l, block, steps| {
+    let d = f16_at(l, block, iq2_xxs::D);
     for (s, step) in steps.iter_mut().enumerate() {
         let group: &[u8; 8] = bytes_at(block, iq2_xxs::GROUPS + 8 * s);
         let tail = u32::from_le_bytes([group[4], group[5], group[6], group[7]]);
@@ -65,8 +65,8 @@ codebook_format!(IQ2_XXS, iq2_xxs, Symmetric<64>, |block, steps| {
     }
 });
 
-codebook_format!(IQ2_XS, iq2_xs, SymmetricHalves<64>, |block, steps| {
-    let d = f16_at(block, iq2_xs::D);
+codebook_format!(IQ2_XS, iq2_xs, SymmetricHalves<64>, |l, block, steps| {
+    let d = f16_at(l, block, iq2_xs::D);
     for (s, step) in steps.iter_mut().enumerate() {
         for (l, codes) in step.codes.chunks_exact_mut(8).enumerate() {
             let q = u16_at(block, iq2_xs::QS + 2 * (4 * s + l));
@@ -77,8 +77,8 @@ codebook_format!(IQ2_XS, iq2_xs, SymmetricHalves<64>, |block, steps| {
     }
 });
 
-codebook_format!(IQ2_S, iq2_s, SymmetricHalves<64>, |block, steps| {
-    let d = f16_at(block, iq2_s::D);
+codebook_format!(IQ2_S, iq2_s, SymmetricHalves<64>, |l, block, steps| {
+    let d = f16_at(l, block, iq2_s::D);
     for (s, step) in steps.iter_mut().enumerate() {
         let high = block[iq2_s::QH + s];
         for (l, codes) in step.codes.chunks_exact_mut(8).enumerate() {
@@ -90,8 +90,8 @@ codebook_format!(IQ2_S, iq2_s, SymmetricHalves<64>, |block, steps| {
     }
 });
 
-codebook_format!(IQ3_XXS, iq3_xxs, Symmetric<64>, |block, steps| {
-    let d = f16_at(block, iq3_xxs::D);
+codebook_format!(IQ3_XXS, iq3_xxs, Symmetric<64>, |l, block, steps| {
+    let d = f16_at(l, block, iq3_xxs::D);
     for (s, step) in steps.iter_mut().enumerate() {
         let tail = u32::from_le_bytes(*bytes_at(block, iq3_xxs::TAILS + 4 * s));
         for (c, codes) in step.codes.chunks_exact_mut(4).enumerate() {
@@ -102,8 +102,8 @@ codebook_format!(IQ3_XXS, iq3_xxs, Symmetric<64>, |block, steps| {
     }
 });
 
-codebook_format!(IQ3_S, iq3_s, Symmetric<16>, |block, steps| {
-    let d = f16_at(block, iq3_s::D);
+codebook_format!(IQ3_S, iq3_s, Symmetric<16>, |l, block, steps| {
+    let d = f16_at(l, block, iq3_s::D);
     for (s, step) in steps.iter_mut().enumerate() {
         let high = block[iq3_s::QH + s];
         for (c, codes) in step.codes.chunks_exact_mut(4).enumerate() {
@@ -114,8 +114,8 @@ codebook_format!(IQ3_S, iq3_s, Symmetric<16>, |block, steps| {
     }
 });
 
-codebook_format!(IQ1_S, iq1_s, Symmetric<16>, |block, steps| {
-    let d = f16_at(block, iq1_s::D);
+codebook_format!(IQ1_S, iq1_s, Symmetric<16>, |l, block, steps| {
+    let d = f16_at(l, block, iq1_s::D);
     for (s, step) in steps.iter_mut().enumerate() {
         let high = u16_at(block, iq1_s::QH + 2 * s);
         for (l, codes) in step.codes.chunks_exact_mut(8).enumerate() {
@@ -126,9 +126,9 @@ codebook_format!(IQ1_S, iq1_s, Symmetric<16>, |block, steps| {
     }
 });
 
-codebook_format!(IQ1_M, iq1_m, SymmetricHalves<16>, |block, steps| {
+codebook_format!(IQ1_M, iq1_m, SymmetricHalves<16>, |l, block, steps| {
     let packed = |i: usize| u16_at(block, iq1_m::SCALES + 2 * i);
-    let d = f16::from_bits((0..4).fold(0, |bits, i| bits | (packed(i) >> 12) << (4 * i))).to_f32();
+    let d = l.f16((0..4).fold(0, |bits, i| bits | (packed(i) >> 12) << (4 * i)));
     for (s, step) in steps.iter_mut().enumerate() {
         for (l, codes) in step.codes.chunks_exact_mut(8).enumerate() {
             let high = nibble(&block[iq1_m::QH..], 4 * s + l);

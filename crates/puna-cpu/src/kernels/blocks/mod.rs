@@ -11,7 +11,7 @@ pub(crate) use legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use ternary::{TQ1_0, TQ2_0};
 
 use super::dot::RowDot;
-use half::f16;
+use super::lanes::Lanes;
 
 /// 32 consecutive weights of a row. Weight `i` is `codes[i] * scale[i / 16] - min[i / 16]`.
 #[derive(Clone, Copy, Debug)]
@@ -77,13 +77,13 @@ pub(crate) trait Block {
     type Dot: RowDot;
 
     /// Unpacks a block of `BYTES` bytes into `STEPS` steps.
-    fn unpack(block: &[u8], steps: &mut [Step; 8]);
+    fn unpack<L: Lanes>(l: L, block: &[u8], steps: &mut [Step; 8]);
 }
 
 /// The little-endian f16 at byte `at`, widened.
 #[inline(always)]
-pub(crate) fn f16_at(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+pub(crate) fn f16_at<L: Lanes>(l: L, block: &[u8], at: usize) -> f32 {
+    l.f16(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
 /// The `N` bytes from byte `at` on.

@@ -2,6 +2,7 @@
 
 use super::{Block, Step, Symmetric, bytes_at, f16_at};
 use crate::kernels::dot::Any;
+use crate::kernels::lanes::Lanes;
 use puna_core::quant::{tq1_0, tq2_0};
 
 #[allow(non_camel_case_types, reason = "the name is that of the format")]
@@ -14,26 +15,26 @@ impl Block for TQ1_0 {
     type Dot = Any<Self>;
 
     #[inline(always)]
-    fn unpack(block: &[u8], steps: &mut [Step; 8]) {
+    fn unpack<L: Lanes>(l: L, block: &[u8], steps: &mut [Step; 8]) {
         const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
-        let trit = |byte: u8, n: usize| (u16::from(byte.wrapping_mul(POWERS[n])) * 3 >> 8) as i8 - 1;
+        let trit = |byte: u8, n: usize| ((u16::from(byte.wrapping_mul(POWERS[n])) * 3) >> 8) as i8 - 1;
         let (wide, narrow): (&[u8; 32], &[u8; 16]) = (bytes_at(block, 0), bytes_at(block, 32));
         let last: &[u8; 4] = bytes_at(block, tq1_0::QH);
         for n in 0..5 {
-            for i in 0..32 {
-                steps[n].codes[i] = trit(wide[i], n);
+            for (code, byte) in steps[n].codes.iter_mut().zip(wide) {
+                *code = trit(*byte, n);
             }
             // Values 160 on, 16 to a power: they fill step 5, step 6 and half of step 7.
-            for i in 0..16 {
-                steps[5 + n / 2].codes[16 * (n % 2) + i] = trit(narrow[i], n);
+            for (code, byte) in steps[5 + n / 2].codes[16 * (n % 2)..].iter_mut().zip(narrow) {
+                *code = trit(*byte, n);
             }
         }
         for n in 0..4 {
-            for i in 0..4 {
-                steps[7].codes[16 + 4 * n + i] = trit(last[i], n);
+            for (code, byte) in steps[7].codes[16 + 4 * n..].iter_mut().zip(last) {
+                *code = trit(*byte, n);
             }
         }
-        let d = f16_at(block, tq1_0::D);
+        let d = f16_at(l, block, tq1_0::D);
         for step in steps {
             step.scale = [d; 2];
         }
@@ -50,8 +51,8 @@ impl Block for TQ2_0 {
     type Dot = Any<Self>;
 
     #[inline(always)]
-    fn unpack(block: &[u8], steps: &mut [Step; 8]) {
-        let d = f16_at(block, tq2_0::D);
+    fn unpack<L: Lanes>(l: L, block: &[u8], steps: &mut [Step; 8]) {
+        let d = f16_at(l, block, tq2_0::D);
         for (s, step) in steps.iter_mut().enumerate() {
             let qs: &[u8; 32] = bytes_at(block, tq2_0::QS + 32 * (s / 4));
             for (code, q) in step.codes.iter_mut().zip(qs) {

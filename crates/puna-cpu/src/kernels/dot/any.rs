@@ -10,13 +10,15 @@ use core::marker::PhantomData;
 pub(crate) struct Any<B>(PhantomData<B>);
 
 impl<B: Block> RowDot for Any<B> {
+    const FEW_ROWS: usize = 4;
+
     #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
         let mut steps = [Step::ZERO; 8];
         let (mut sums, mut mins) = ([l.fsplat(0.0); N], [0.0; N]);
         let row = &row[..n_in / (32 * B::STEPS) * B::BYTES];
         for (b, block) in row.chunks_exact(B::BYTES).enumerate() {
-            B::unpack(block, &mut steps);
+            B::unpack(l, block, &mut steps);
             for (s, step) in steps[..B::STEPS].iter().enumerate() {
                 let at = b * B::STEPS + s;
                 let w = l.load(bytemuck::cast_ref(&step.codes));

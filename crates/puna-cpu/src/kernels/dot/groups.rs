@@ -33,6 +33,8 @@ pub(crate) trait Grouped {
 }
 
 impl<B: Grouped> RowDot for Groups<B> {
+    const FEW_ROWS: usize = 12;
+
     #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
         let mut sums = [l.fsplat(0.0); N];
@@ -261,10 +263,10 @@ impl Grouped for MXFP4 {
     }
     #[inline(always)]
     fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
-        let mut scales = [0.0; 8];
-        for (i, scale) in scales.iter_mut().enumerate() {
-            *scale = mxfp4::half_scale(group[i * mxfp4::BYTES + mxfp4::E]);
+        let mut exponents = 0;
+        for i in 0..8 {
+            exponents |= u64::from(group[i * mxfp4::BYTES + mxfp4::E]) << (8 * i);
         }
-        l.fload(&scales)
+        l.fload_e8m0(&exponents.to_le_bytes())
     }
 }

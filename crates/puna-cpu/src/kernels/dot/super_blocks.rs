@@ -25,7 +25,7 @@ pub(crate) trait Super {
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L>;
 
     /// The float scale of the integer scales, and what the products with the minima are multiplied by.
-    fn factors(block: &[u8]) -> (f32, Min);
+    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min);
 }
 
 /// Integer scales as 16-bit lanes.
@@ -57,6 +57,8 @@ const SELECT: [[u8; 32]; 4] = {
 };
 
 impl<B: Super> RowDot for SuperBlocks<B> {
+    const FEW_ROWS: usize = 12;
+
     #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
         let mut sums = [l.fsplat(0.0); N];
@@ -73,7 +75,7 @@ impl<B: Super> RowDot for SuperBlocks<B> {
                     *dots = l.add32(*dots, l.mul16_pairs(pairs, scale));
                 }
             }
-            let (d, min) = B::factors(block);
+            let (d, min) = B::factors(l, block);
             for (i, x) in x.iter().enumerate() {
                 let x_d = f32::from_ne_bytes(*x.chunk(x.d, b));
                 if let Some(mins) = scales.mins {
@@ -133,9 +135,15 @@ impl Super for Q2_K {
         }
     }
     #[inline(always)]
-    fn factors(block: &[u8]) -> (f32, Min) {
-        (f16_at(block, q2_k::D), Min::Own(f16_at(block, q2_k::DMIN)))
+    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
+        (f16_at(l, block, q2_k::D), Min::Own(f16_at(l, block, q2_k::DMIN)))
     }
+}
+
+/// Bytes up to 63, less 32.
+#[inline(always)]
+const fn less_32(bytes: u32) -> u32 {
+    ((bytes | 0x8080_8080) - 0x2020_2020) ^ 0x8080_8080
 }
 
 impl Super for Q3_K {
@@ -149,12 +157,18 @@ impl Super for Q3_K {
     }
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
-        let scales = q3_k::unpack_scales(bytes_at(block, q3_k::SCALES));
+        let word = |i: usize| u32::from_le_bytes(*bytes_at(block, q3_k::SCALES + 4 * i));
+        let (a, b, high) = (word(0), word(1), word(2));
+        let low = [a, b, a >> 4, b >> 4];
+        let mut scales = [0; 4];
+        for (i, scale) in scales.iter_mut().enumerate() {
+            *scale = less_32(low[i] & 0x0F0F_0F0F | (high >> (2 * i) & 0x0303_0303) << 4).to_le();
+        }
         symmetric(l, l.widen8(bytemuck::cast_ref(&scales)), 2)
     }
     #[inline(always)]
-    fn factors(block: &[u8]) -> (f32, Min) {
-        (f16_at(block, q3_k::D), Min::Same)
+    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
+        (f16_at(l, block, q3_k::D), Min::Same)
     }
 }
 
@@ -201,8 +215,8 @@ impl Super for Q4_K {
         six_bit_scales(l, bytes_at(block, q4_k::SCALES))
     }
     #[inline(always)]
-    fn factors(block: &[u8]) -> (f32, Min) {
-        (f16_at(block, q4_k::D), Min::Own(f16_at(block, q4_k::DMIN)))
+    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
+        (f16_at(l, block, q4_k::D), Min::Own(f16_at(l, block, q4_k::DMIN)))
     }
 }
 
@@ -221,8 +235,8 @@ impl Super for Q5_K {
         six_bit_scales(l, bytes_at(block, q5_k::SCALES))
     }
     #[inline(always)]
-    fn factors(block: &[u8]) -> (f32, Min) {
-        (f16_at(block, q5_k::D), Min::Own(f16_at(block, q5_k::DMIN)))
+    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
+        (f16_at(l, block, q5_k::D), Min::Own(f16_at(l, block, q5_k::DMIN)))
     }
 }
 
@@ -244,8 +258,8 @@ impl Super for Q6_K {
         symmetric(l, l.widen8(bytes_at(block, q6_k::SCALES)), 5)
     }
     #[inline(always)]
-    fn factors(block: &[u8]) -> (f32, Min) {
-        (f16_at(block, q6_k::D), Min::Same)
+    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
+        (f16_at(l, block, q6_k::D), Min::Same)
     }
 }
 
@@ -263,16 +277,22 @@ impl Super for IQ4_XS {
     }
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
-        let scales = iq4_xs::scales(bytes_at(block, 0));
-        let mut twice = [0; 16];
-        for (twice, scale) in twice.as_chunks_mut::<2>().0.iter_mut().zip(scales) {
-            *twice = [scale as u8; 2];
+        // A word holds two scales, each in two bytes: one for each half of its step.
+        let high = u16::from_le_bytes(*bytes_at(block, iq4_xs::SCALES_H));
+        let mut twice = [0; 4];
+        for (i, twice) in twice.iter_mut().enumerate() {
+            let low = u32::from(block[iq4_xs::SCALES_L + i]);
+            let low = (low | low << 12) & 0x000F_000F;
+            let high = u32::from(high >> (4 * i) & 15);
+            let high = (high | high << 14) & 0x0003_0003;
+            let scales = low | high << 4;
+            *twice = less_32(scales | scales << 8).to_le();
         }
-        let scales = l.widen8(&twice);
+        let scales = l.widen8(bytemuck::cast_ref(&twice));
         Scales { of: [l.halves_low(scales, scales), l.halves_high(scales, scales)], mins: None }
     }
     #[inline(always)]
-    fn factors(block: &[u8]) -> (f32, Min) {
-        (f16_at(block, iq4_xs::D), Min::Same)
+    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
+        (f16_at(l, block, iq4_xs::D), Min::Same)
     }
 }

@@ -1,6 +1,6 @@
 //! `[n_in, n_out]` weights: outputs run along the lanes and each activation multiplies a whole vector of them.
 
-use super::source::{Source, padded};
+use super::source::Source;
 use super::{DEPTH, Expand, OUTS, Product, chunks};
 use crate::kernels::lanes::{Kernel, Lanes};
 use crate::matmul::{Kernels, MatRef, Packed};
@@ -89,25 +89,29 @@ fn add_rows<L: Lanes, S: Source, const N: usize>(
     for (i, factor) in factors.iter_mut().enumerate() {
         *factor = l.gsplat(activation(x, at + i));
     }
-    let whole = sums.len() - sums.len() % L::LANES;
-    let mut o = 0;
-    while o < whole {
-        let mut sum = l.gload(&sums[o..]);
-        for (w, factor) in w.iter().zip(&factors) {
-            sum = l.gfma(S::load(l, &w[o * S::SIZE..]), *factor, sum);
-        }
-        l.gstore(sum, &mut sums[o..]);
-        o += L::LANES;
+    let (whole, rest) = sums.as_chunks_mut::<16>();
+    let mut chunks = [&[][..]; N];
+    for (chunks, w) in chunks.iter_mut().zip(w) {
+        *chunks = &S::chunks(w)[..whole.len()];
     }
-    if whole < sums.len() {
-        let rest = &mut sums[whole..];
+    for (o, sums) in whole.iter_mut().enumerate() {
+        for (v, sums) in sums.chunks_exact_mut(L::LANES).enumerate() {
+            let mut sum = l.gload(sums);
+            for (chunks, factor) in chunks.iter().zip(&factors) {
+                sum = l.gfma(S::load(l, &chunks[o], v), *factor, sum);
+            }
+            l.gstore(sum, sums);
+        }
+    }
+    if !rest.is_empty() {
         let mut values = [0.0; 16];
         values[..rest.len()].copy_from_slice(rest);
-        let mut sum = l.gload(&values);
         for (w, factor) in w.iter().zip(&factors) {
-            sum = l.gfma(S::load(l, &padded(&w[whole * S::SIZE..])), *factor, sum);
+            let last = S::padded(&w[16 * whole.len() * S::SIZE..]);
+            for (v, values) in values.chunks_exact_mut(L::LANES).enumerate() {
+                l.gstore(l.gfma(S::load(l, &last, v), *factor, l.gload(values)), values);
+            }
         }
-        l.gstore(sum, &mut values);
         rest.copy_from_slice(&values[..rest.len()]);
     }
 }
@@ -155,7 +159,11 @@ fn multiply<L: Lanes, const N: usize>(l: L, m: &mut Multiply<'_>, column: usize,
     for (sums, values) in sums.iter_mut().zip(&values) {
         *sums = [l.gload(values), l.gload(&values[L::LANES..])];
     }
-    for (k, w) in m.panel.as_chunks::<OUTS>().0.iter().enumerate() {
+    let panel = m.panel.as_chunks::<OUTS>().0;
+    for row in &mut rows {
+        *row = &row[..panel.len()];
+    }
+    for (k, w) in panel.iter().enumerate() {
         let w = [l.gload(&w[column..]), l.gload(&w[column + L::LANES..])];
         for (sums, row) in sums.iter_mut().zip(&rows) {
             let x = l.gsplat(f32::from_ne_bytes(row[k]));

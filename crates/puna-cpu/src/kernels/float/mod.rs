@@ -4,6 +4,7 @@
 
 mod in_out;
 mod out_in;
+mod pairs;
 mod source;
 
 use super::blocks;
@@ -21,7 +22,11 @@ const OUTS: usize = 32;
 /// Inputs of a panel.
 const DEPTH: usize = 1024;
 
-/// Working memory of the kernels, 128 KiB.
+/// Floats from one row of an `[OUTS][DEPTH]` panel to the next: rows of a power of two would fight for the same sets of
+/// the cache.
+const STRIDE: usize = DEPTH + 16;
+
+/// Working memory of the kernels, 130 KiB.
 pub(crate) struct FloatScratch {
     panel: Vec<f32>,
 }
@@ -29,8 +34,8 @@ pub(crate) struct FloatScratch {
 impl FloatScratch {
     pub(crate) fn new() -> Result<Self, TryReserveError> {
         let mut panel = Vec::new();
-        panel.try_reserve_exact(OUTS * DEPTH)?;
-        panel.resize(OUTS * DEPTH, 0.0);
+        panel.try_reserve_exact(OUTS * STRIDE)?;
+        panel.resize(OUTS * STRIDE, 0.0);
         Ok(Self { panel })
     }
 }
@@ -44,33 +49,27 @@ pub(crate) struct Product<'a> {
     pub(crate) tile: &'a mut [f32],
 }
 
-/// Evaluates an expression with `$source` being the type that reads the format.
-macro_rules! with_source {
-    ($dtype:expr, $source:ident => $call:expr, else $unknown:expr; $($format:ident)*) => {
-        match $dtype {
-            DType::F32 => { type $source = source::F32; $call }
-            DType::F16 => { type $source = source::F16; $call }
-            DType::BF16 => { type $source = source::BF16; $call }
-            DType::F8E4M3 => { type $source = source::F8E4M3; $call }
-            $(DType::$format => { type $source = Blocks<blocks::$format>; $call })*
-            _ => $unknown,
-        }
-    };
-}
-
 impl Product<'_> {
     /// Computes it with the lanes of `kernels`.
     pub(crate) fn run(self, kernels: &Kernels) {
-        let layout = self.w.mat.layout;
-        with_source!(self.w.mat.dtype, S => match layout {
-            Layout::OutIn => out_in::product::<S>(kernels, self),
-            Layout::InOut => in_out::product::<S>(kernels, self),
-        },
-        // `DType` may grow. The product with an unknown format is not a number.
-        else self.tile.fill(f32::NAN);
-            Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S
-            IQ3_XXS IQ3_S TQ1_0 TQ2_0
-        );
+        macro_rules! by_format {
+            ($product:ident: $($source:ident)*; $($block:ident)*) => {
+                match self.w.mat.dtype {
+                    $(DType::$source => $product::<source::$source>(kernels, self),)*
+                    $(DType::$block => $product::<Blocks<blocks::$block>>(kernels, self),)*
+                    // No such weights are let in.
+                    _ => self.tile.fill(f32::NAN),
+                }
+            };
+        }
+        use {in_out::product as in_out, out_in::product as out_in};
+        match self.w.mat.layout {
+            Layout::OutIn => {
+                by_format!(out_in: F32 F16 BF16 F8E4M3; Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K
+                IQ4_NL IQ4_XS MXFP4 IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S TQ1_0 TQ2_0)
+            }
+            Layout::InOut => by_format!(in_out: F32 F16 BF16 F8E4M3;),
+        }
     }
 }
 

@@ -1,16 +1,20 @@
 //! `[n_out, n_in]` weights: dot products along the inputs, three rows of activations by four of weights at a time.
 
-use super::source::{F32, Source, padded};
-use super::{DEPTH, Expand, OUTS, Product, chunks};
+use super::source::{F32, Source};
+use super::{DEPTH, Expand, OUTS, Product, STRIDE, chunks, pairs};
 use crate::kernels::lanes::{Kernel, Lanes};
-use crate::matmul::{Kernels, Packed};
+use crate::matmul::{Form, Kernels, Packed};
 use core::marker::PhantomData;
+use core::ops::Range;
 
 /// Up to this many rows, plain weights are read where they are; beyond, they are expanded to floats first.
 const FEW_ROWS: usize = 4;
+/// Rows whose activations stay in the second-level cache while the weights of a panel pass by.
+const CHUNK: usize = 48;
 
 pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
-    let direct = S::SIZE > 0 && (p.x.n_rows <= FEW_ROWS || S::SIZE == 4);
+    let few = p.x.n_rows <= FEW_ROWS;
+    let direct = S::SIZE > 0 && (few || S::SIZE == 4) || p.x.form == Form::Bf16;
     for depth in chunks(0..p.w.mat.n_in, DEPTH) {
         for outs in chunks(p.outs.clone(), OUTS) {
             let mut rows: [&[u8]; OUTS] = [&[]; OUTS];
@@ -24,11 +28,11 @@ pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
                     rows: &outs,
                     at: depth.start,
                     n: depth.len(),
-                    stride: DEPTH,
+                    stride: STRIDE,
                     panel: &mut p.scratch.panel,
                     source: PhantomData::<S>,
                 });
-                for (row, panel) in rows.iter_mut().zip(p.scratch.panel.chunks_exact(DEPTH)) {
+                for (row, panel) in rows.iter_mut().zip(p.scratch.panel.chunks_exact(STRIDE)) {
                     *row = bytemuck::cast_slice(&panel[..depth.len()]);
                 }
             }
@@ -39,8 +43,10 @@ pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
                 add: depth.start > 0,
             };
             let (w, x, at, n) = (&rows[..outs.len()], p.x, depth.start, depth.len());
-            if direct {
-                kernels.enter(Dots { w, x, at, n, to, source: PhantomData::<S> });
+            if x.form == Form::Bf16 {
+                pairs::dots(kernels, Dots { w, x, at, n, to, source: PhantomData });
+            } else if direct {
+                kernels.enter(Dots { w, x, at, n, to, source: PhantomData::<S::Direct> });
             } else {
                 kernels.enter(Dots { w, x, at, n, to, source: PhantomData::<F32> });
             }
@@ -48,30 +54,92 @@ pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
     }
 }
 
+/// The arithmetic of dot products over chunks of weights and activations.
+pub(super) trait Unit: Copy {
+    /// The bytes of a chunk of weights.
+    type Weights: AsRef<[u8]>;
+    /// The bytes of as many activations.
+    type Activations: AsRef<[u8]>;
+    type Vector: Copy;
+    type Sum: Copy;
+    /// Values of a chunk, and the vectors that it takes.
+    const VALUES: usize;
+    const VECTORS: usize;
+
+    /// Whole chunks of a row of weights.
+    fn weights(row: &[u8]) -> &[Self::Weights];
+    /// The last, shorter chunk of a row of weights, with zeros.
+    fn last(rest: &[u8]) -> Self::Weights;
+    /// Whole chunks of a row of activations.
+    fn activations(row: &[u8]) -> &[Self::Activations];
+    /// Vector `i` of a chunk.
+    fn load_weights(self, chunk: &Self::Weights, i: usize) -> Self::Vector;
+    fn load_activations(self, chunk: &Self::Activations, i: usize) -> Self::Vector;
+    fn zero(self) -> Self::Sum;
+    fn multiply_add(self, w: Self::Vector, x: Self::Vector, sum: Self::Sum) -> Self::Sum;
+    fn sum(self, sum: Self::Sum) -> f32;
+}
+
+/// Products of floats, the weights read as `S` does.
+struct Floats<L, S>(L, PhantomData<S>);
+
+impl<L: Copy, S> Copy for Floats<L, S> {}
+impl<L: Copy, S> Clone for Floats<L, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L: Lanes, S: Source> Unit for Floats<L, S> {
+    type Weights = S::Chunk;
+    type Activations = [u8; 64];
+    type Vector = L::G;
+    type Sum = L::G;
+    const VALUES: usize = 16;
+    const VECTORS: usize = 16 / L::LANES;
+
+    #[inline(always)]
+    fn weights(row: &[u8]) -> &[S::Chunk] {
+        S::chunks(row)
+    }
+    #[inline(always)]
+    fn last(rest: &[u8]) -> S::Chunk {
+        S::padded(rest)
+    }
+    #[inline(always)]
+    fn activations(row: &[u8]) -> &[[u8; 64]] {
+        row.as_chunks().0
+    }
+    #[inline(always)]
+    fn load_weights(self, chunk: &S::Chunk, i: usize) -> L::G {
+        S::load(self.0, chunk, i)
+    }
+    #[inline(always)]
+    fn load_activations(self, chunk: &[u8; 64], i: usize) -> L::G {
+        self.0.gload_f32(&chunk[4 * L::LANES * i..])
+    }
+    #[inline(always)]
+    fn zero(self) -> L::G {
+        self.0.gsplat(0.0)
+    }
+    #[inline(always)]
+    fn multiply_add(self, w: L::G, x: L::G, sum: L::G) -> L::G {
+        self.0.gfma(w, x, sum)
+    }
+    #[inline(always)]
+    fn sum(self, sum: L::G) -> f32 {
+        self.0.gsum(sum)
+    }
+}
+
 /// Dot products of rows of `n` weights with all rows of activations, from input `at` on.
-struct Dots<'a, S> {
+pub(super) struct Dots<'a, S> {
     w: &'a [&'a [u8]],
     x: Packed<'a>,
     at: usize,
     n: usize,
     to: Sums<'a>,
     source: PhantomData<S>,
-}
-
-impl<S: Source> Kernel for Dots<'_, S> {
-    #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) {
-        let mut r = 0;
-        while self.x.n_rows - r >= 3 {
-            row_dots::<L, S, 3>(l, &mut self, r);
-            r += 3;
-        }
-        match self.x.n_rows - r {
-            1 => row_dots::<L, S, 1>(l, &mut self, r),
-            2 => row_dots::<L, S, 2>(l, &mut self, r),
-            _ => {}
-        }
-    }
 }
 
 /// Where sums go: `tile[r * stride + first + o]`.
@@ -82,62 +150,93 @@ struct Sums<'a> {
     add: bool,
 }
 
-#[inline(always)]
-fn row_dots<L: Lanes, S: Source, const N: usize>(l: L, d: &mut Dots<'_, S>, r: usize) {
-    let mut rows: [&[u8]; N] = [&[]; N];
-    for (i, row) in rows.iter_mut().enumerate() {
-        *row = &d.x.row(r + i)[4 * d.at..];
-    }
-    let (fours, ones) = d.w.as_chunks::<4>();
-    for (o, w) in fours.iter().enumerate() {
-        dots::<L, S, N, 4>(l, w, &rows, d.n, r, 4 * o, &mut d.to);
-    }
-    for (o, w) in ones.iter().enumerate() {
-        dots::<L, S, N, 1>(l, &[w], &rows, d.n, r, 4 * fours.len() + o, &mut d.to);
+impl<S: Source> Kernel for Dots<'_, S> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        self.run_on(Floats(l, PhantomData::<S>));
     }
 }
 
-/// `N` by `R` dot products of length `n`, put at row `r` and output `o`.
-#[inline(always)]
-fn dots<L: Lanes, S: Source, const N: usize, const R: usize>(
-    l: L,
-    w: &[&[u8]; R],
-    x: &[&[u8]; N],
-    n: usize,
-    r: usize,
-    o: usize,
-    to: &mut Sums<'_>,
-) {
-    let mut sums = [[l.gsplat(0.0); R]; N];
-    let whole = n - n % L::LANES;
-    let mut i = 0;
-    while i < whole {
-        let mut weights = [l.gsplat(0.0); R];
+impl<S> Dots<'_, S> {
+    #[inline(always)]
+    pub(super) fn run_on<U: Unit>(mut self, u: U) {
+        let (fours, ones) = self.w.as_chunks::<4>();
+        for rows in chunks(0..self.x.n_rows, CHUNK) {
+            for (o, w) in fours.iter().enumerate() {
+                self.tiles::<U, 4>(u, w, &rows, 4 * o);
+            }
+            for (o, w) in ones.iter().enumerate() {
+                self.tiles::<U, 1>(u, &[w], &rows, 4 * fours.len() + o);
+            }
+        }
+    }
+
+    /// The products of `R` rows of weights, while they are in the first-level cache, with rows of activations.
+    #[inline(always)]
+    fn tiles<U: Unit, const R: usize>(&mut self, u: U, w: &[&[u8]; R], rows: &Range<usize>, o: usize) {
+        let mut r = rows.start;
+        while r < rows.end {
+            r += match rows.end - r {
+                1 => self.tile::<U, 1, R>(u, w, r, o),
+                2 => self.tile::<U, 2, R>(u, w, r, o),
+                _ => self.tile::<U, 3, R>(u, w, r, o),
+            };
+        }
+    }
+
+    /// `N` by `R` dot products, put at row `r` and output `o`. Returns `N`.
+    #[inline(always)]
+    fn tile<U: Unit, const N: usize, const R: usize>(
+        &mut self,
+        u: U,
+        w: &[&[u8]; R],
+        r: usize,
+        o: usize,
+    ) -> usize {
+        let whole = self.n / U::VALUES;
+        let (mut weights, mut activations) = ([&[][..]; R], [(&[][..], &[][..]); N]);
         for (to, w) in weights.iter_mut().zip(w) {
-            *to = S::load(l, &w[i * S::SIZE..]);
+            *to = &U::weights(w)[..whole];
         }
-        for (sums, x) in sums.iter_mut().zip(x) {
-            let x = l.gload_f32(&x[4 * i..]);
-            for (sum, w) in sums.iter_mut().zip(&weights) {
-                *sum = l.gfma(x, *w, *sum);
+        for (i, to) in activations.iter_mut().enumerate() {
+            // Rows of activations are padded with zeros to more than a chunk.
+            *to = U::activations(&self.x.row(r + i)[self.at * self.x.form.value_bytes()..]).split_at(whole);
+        }
+        let mut sums = [[u.zero(); R]; N];
+        for c in 0..whole {
+            for v in 0..U::VECTORS {
+                // Three activations, one weight and twelve sums: the sixteen registers of AVX2.
+                let mut x = [u.load_activations(&activations[0].0[c], v); N];
+                for (x, (row, _)) in x.iter_mut().zip(&activations) {
+                    *x = u.load_activations(&row[c], v);
+                }
+                for (j, row) in weights.iter().enumerate() {
+                    let w = u.load_weights(&row[c], v);
+                    for (sums, x) in sums.iter_mut().zip(x) {
+                        sums[j] = u.multiply_add(w, x, sums[j]);
+                    }
+                }
             }
         }
-        i += L::LANES;
-    }
-    if whole < n {
-        for (j, w) in w.iter().enumerate() {
-            let w = S::load(l, &padded(&w[whole * S::SIZE..n * S::SIZE]));
-            for (sums, x) in sums.iter_mut().zip(x) {
-                // Activations are padded with zeros.
-                sums[j] = l.gfma(l.gload_f32(&x[4 * whole..]), w, sums[j]);
+        if whole * U::VALUES < self.n {
+            for (j, row) in w.iter().enumerate() {
+                let last = U::last(&row[row.len() / self.n * whole * U::VALUES..]);
+                for v in 0..U::VECTORS {
+                    for (sums, (_, rest)) in sums.iter_mut().zip(&activations) {
+                        let (w, x) = (u.load_weights(&last, v), u.load_activations(&rest[0], v));
+                        sums[j] = u.multiply_add(w, x, sums[j]);
+                    }
+                }
             }
         }
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        for (j, sum) in sums.iter().enumerate() {
-            let to_sum = &mut to.tile[(r + i) * to.stride + to.first + o + j];
-            let sum = l.gsum(*sum);
-            *to_sum = if to.add { *to_sum + sum } else { sum };
+        let to = &mut self.to;
+        for (i, sums) in sums.iter().enumerate() {
+            for (j, sum) in sums.iter().enumerate() {
+                let value = &mut to.tile[(r + i) * to.stride + to.first + o + j];
+                let sum = u.sum(*sum);
+                *value = if to.add { *value + sum } else { sum };
+            }
         }
+        N
     }
 }

@@ -8,9 +8,20 @@ use core::marker::PhantomData;
 pub(crate) trait Source {
     /// Bytes of a value, or 0 where values are not stored one by one.
     const SIZE: usize;
+    /// What reads the values where they are, if they are stored one by one.
+    type Direct: Source;
 
-    /// `LANES` values of a plain format from the first bytes of `from`.
-    fn load<L: Lanes>(l: L, from: &[u8]) -> L::G;
+    /// The bytes of 16 values of a plain format.
+    type Chunk: AsRef<[u8]>;
+
+    /// The whole chunks of a row of a plain format.
+    fn chunks(row: &[u8]) -> &[Self::Chunk];
+
+    /// A chunk that begins with `rest`, then zeros.
+    fn padded(rest: &[u8]) -> Self::Chunk;
+
+    /// Vector `i` of a chunk.
+    fn load<L: Lanes>(l: L, chunk: &Self::Chunk, i: usize) -> L::G;
 
     /// Values `at..at + to.len()` of a row; `at` and, except at the end of a row, the length are multiples of 256.
     fn expand<L: Lanes>(l: L, row: &[u8], at: usize, to: &mut [f32]);
@@ -22,23 +33,38 @@ macro_rules! plain {
 
         impl Source for $name {
             const SIZE: usize = $size;
+            type Direct = Self;
+
+            type Chunk = [u8; 16 * $size];
 
             #[inline(always)]
-            fn load<L: Lanes>(l: L, from: &[u8]) -> L::G {
-                l.$load(from)
+            fn chunks(row: &[u8]) -> &[Self::Chunk] {
+                row.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn padded(rest: &[u8]) -> Self::Chunk {
+                let mut chunk = [0; 16 * $size];
+                chunk[..rest.len()].copy_from_slice(rest);
+                chunk
+            }
+
+            #[inline(always)]
+            fn load<L: Lanes>(l: L, chunk: &Self::Chunk, i: usize) -> L::G {
+                l.$load(&chunk[i * L::LANES * $size..])
             }
 
             #[inline(always)]
             fn expand<L: Lanes>(l: L, row: &[u8], at: usize, to: &mut [f32]) {
                 let row = &row[at * $size..(at + to.len()) * $size];
-                let whole = to.len() - to.len() % L::LANES;
-                for i in (0..whole).step_by(L::LANES) {
-                    l.gstore(Self::load(l, &row[i * $size..]), &mut to[i..]);
+                let (chunks, rest) = row.as_chunks();
+                let (to, to_rest) = to.as_chunks_mut();
+                for (to, chunk) in to.iter_mut().zip(chunks) {
+                    expand_chunk::<L, Self>(l, chunk, to);
                 }
-                let mut values = [0.0; 16];
-                l.gstore(Self::load(l, &padded(&row[whole * $size..])), &mut values);
-                let rest = &mut to[whole..];
-                rest.copy_from_slice(&values[..rest.len()]);
+                let mut last = [0.0; 16];
+                expand_chunk::<L, Self>(l, &Self::padded(rest), &mut last);
+                to_rest.copy_from_slice(&last[..to_rest.len()]);
             }
         }
     };
@@ -49,12 +75,11 @@ plain!(F16, 2, gload_f16);
 plain!(BF16, 2, gload_bf16);
 plain!(F8E4M3, 1, gload_f8);
 
-/// The bytes of fewer values than a vector holds, and zeros.
 #[inline(always)]
-pub(super) fn padded(rest: &[u8]) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    bytes[..rest.len()].copy_from_slice(rest);
-    bytes
+fn expand_chunk<L: Lanes, S: Source>(l: L, chunk: &S::Chunk, to: &mut [f32; 16]) {
+    for (i, to) in to.chunks_exact_mut(L::LANES).enumerate() {
+        l.gstore(S::load(l, chunk, i), to);
+    }
 }
 
 /// A block format.
@@ -62,19 +87,29 @@ pub(crate) struct Blocks<B>(PhantomData<B>);
 
 impl<B: Block> Source for Blocks<B> {
     const SIZE: usize = 0;
+    // Never used, but of a type that has kernels already.
+    type Direct = F32;
+    type Chunk = [u8; 0];
 
+    // Blocks are expanded before they are used: no row of theirs has chunks.
+    fn chunks(_: &[u8]) -> &[[u8; 0]] {
+        &[]
+    }
+    fn padded(_: &[u8]) -> [u8; 0] {
+        []
+    }
     #[inline(always)]
-    fn load<L: Lanes>(l: L, _: &[u8]) -> L::G {
+    fn load<L: Lanes>(l: L, _: &[u8; 0], _: usize) -> L::G {
         l.gsplat(f32::NAN)
     }
 
     #[inline(always)]
-    fn expand<L: Lanes>(_: L, row: &[u8], at: usize, to: &mut [f32]) {
+    fn expand<L: Lanes>(l: L, row: &[u8], at: usize, to: &mut [f32]) {
         let values = 32 * B::STEPS;
         let blocks = row[at / values * B::BYTES..].chunks_exact(B::BYTES);
         let mut steps = [Step::ZERO; 8];
         for (block, to) in blocks.zip(to.chunks_exact_mut(values)) {
-            B::unpack(block, &mut steps);
+            B::unpack(l, block, &mut steps);
             for (step, to) in steps.iter().zip(to.as_chunks_mut::<32>().0) {
                 for (half, to) in to.as_chunks_mut::<16>().0.iter_mut().enumerate() {
                     for (to, code) in to.iter_mut().zip(&step.codes.as_chunks::<16>().0[half]) {

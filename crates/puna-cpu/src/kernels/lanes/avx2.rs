@@ -35,6 +35,15 @@ impl Lanes for Avx2 {
         v!(_mm256_loadu_si256(from.as_ptr().cast()))
     }
     #[inline(always)]
+    fn store_bytes(self, a: __m256i, to: &mut [i8; 32]) {
+        v!(_mm256_storeu_si256(to.as_mut_ptr().cast(), a))
+    }
+    #[inline(always)]
+    fn store(self, a: __m256i, to: &mut [u32]) {
+        let to = &mut to[..8];
+        v!(_mm256_storeu_si256(to.as_mut_ptr().cast(), a))
+    }
+    #[inline(always)]
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> __m256i {
         v!(_mm256_loadu2_m128i(high.as_ptr().cast(), low.as_ptr().cast()))
     }
@@ -65,6 +74,14 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn shl16(self, a: __m256i, bits: usize) -> __m256i {
         v!(_mm256_sll_epi16(a, _mm_cvtsi32_si128(bits as i32)))
+    }
+    #[inline(always)]
+    fn shl32(self, a: __m256i, bits: usize) -> __m256i {
+        v!(_mm256_sll_epi32(a, _mm_cvtsi32_si128(bits as i32)))
+    }
+    #[inline(always)]
+    fn sub8(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_sub_epi8(a, b))
     }
     #[inline(always)]
     fn add32(self, a: __m256i, b: __m256i) -> __m256i {
@@ -144,12 +161,26 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn f16(self, bits: u16) -> f32 {
+        v!(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))))
+    }
+    #[inline(always)]
     fn fload(self, from: &[f32; 8]) -> __m256 {
         v!(_mm256_loadu_ps(from.as_ptr()))
     }
     #[inline(always)]
     fn fload_f16(self, from: &[u16; 8]) -> __m256 {
         v!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn fload_e8m0(self, from: &[u8; 8]) -> __m256 {
+        v!({
+            let exponents = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
+            let normal = _mm256_slli_epi32::<23>(_mm256_sub_epi32(exponents, _mm256_set1_epi32(1)));
+            let subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(1 << 21), exponents);
+            let small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), exponents);
+            _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, small))
+        })
     }
     #[inline(always)]
     fn fsplat(self, value: f32) -> __m256 {
@@ -275,15 +306,13 @@ impl Lanes for Avx2 {
     fn gload_f8(self, from: &[u8]) -> __m256 {
         let from = &from[..8];
         v!({
-            let codes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
-            let magnitude = _mm256_and_si256(codes, _mm256_set1_epi32(0x7F));
-            let sign = _mm256_slli_epi32::<24>(_mm256_and_si256(codes, _mm256_set1_epi32(0x80)));
-            // The bits at the top of an f32's fraction and exponent mean 2^(7 - 127) of the value; 0x7F is a NaN.
-            let power = _mm256_set1_ps(f32::from_bits((127 + 120) << 23));
-            let value = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32::<20>(magnitude)), power);
-            let nan = _mm256_cmpeq_epi32(magnitude, _mm256_set1_epi32(0x7F));
-            let bits = _mm256_or_si256(_mm256_castps_si256(value), _mm256_or_si256(sign, nan));
-            _mm256_castsi256_ps(bits)
+            // As F16 bits a code is 2⁻⁸ of its value: sign and the other bits move apart by one, then all up.
+            let codes = _mm_unpacklo_epi8(_mm_setzero_si128(), _mm_loadl_epi64(from.as_ptr().cast()));
+            let bits = _mm_and_si128(_mm_srai_epi16::<1>(codes), _mm_set1_epi16(0xBF80u16 as i16));
+            let largest = _mm_set1_epi16(0x7F00);
+            let nan = _mm_cmpeq_epi16(_mm_and_si128(codes, largest), largest);
+            let bits = _mm_or_si128(bits, _mm_and_si128(nan, _mm_set1_epi16(0x7E00)));
+            _mm256_mul_ps(_mm256_cvtph_ps(bits), _mm256_set1_ps(256.0))
         })
     }
 }

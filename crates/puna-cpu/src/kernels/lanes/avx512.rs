@@ -42,6 +42,8 @@ impl Lanes for Avx512 {
 
     as_avx2! {
         load(from: &[u8; 32]) -> __m256i;
+        store_bytes(a: __m256i, to: &mut [i8; 32]) -> ();
+        store(a: __m256i, to: &mut [u32]) -> ();
         load2(low: &[u8; 16], high: &[u8; 16]) -> __m256i;
         splat8(value: i8) -> __m256i;
         splat16(value: i16) -> __m256i;
@@ -50,6 +52,8 @@ impl Lanes for Avx512 {
         or(a: __m256i, b: __m256i) -> __m256i;
         shr16(a: __m256i, bits: usize) -> __m256i;
         shl16(a: __m256i, bits: usize) -> __m256i;
+        shl32(a: __m256i, bits: usize) -> __m256i;
+        sub8(a: __m256i, b: __m256i) -> __m256i;
         add32(a: __m256i, b: __m256i) -> __m256i;
         sub32(a: __m256i, b: __m256i) -> __m256i;
         eq8(a: __m256i, b: __m256i) -> __m256i;
@@ -66,8 +70,10 @@ impl Lanes for Avx512 {
         halves_high(a: __m256i, b: __m256i) -> __m256i;
         widen8(from: &[u8; 16]) -> __m256i;
         to_f32(a: __m256i) -> __m256;
+        f16(bits: u16) -> f32;
         fload(from: &[f32; 8]) -> __m256;
         fload_f16(from: &[u16; 8]) -> __m256;
+        fload_e8m0(from: &[u8; 8]) -> __m256;
         fsplat(value: f32) -> __m256;
         fsplat_halves(low: f32, high: f32) -> __m256;
         fmul(a: __m256, b: __m256) -> __m256;
@@ -162,15 +168,13 @@ impl Lanes for Avx512 {
     fn gload_f8(self, from: &[u8]) -> __m512 {
         let from = &from[..16];
         v!({
-            let codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast()));
-            let magnitude = _mm512_and_si512(codes, _mm512_set1_epi32(0x7F));
-            let sign = _mm512_slli_epi32::<24>(_mm512_and_si512(codes, _mm512_set1_epi32(0x80)));
-            // The bits at the top of an f32's fraction and exponent mean 2^(7 - 127) of the value; 0x7F is a NaN.
-            let power = _mm512_set1_ps(f32::from_bits((127 + 120) << 23));
-            let value = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32::<20>(magnitude)), power);
-            let nan = _mm512_movm_epi32(_mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7F)));
-            let bits = _mm512_or_si512(_mm512_castps_si512(value), _mm512_or_si512(sign, nan));
-            _mm512_castsi512_ps(bits)
+            // As with AVX2.
+            let codes = _mm256_slli_epi16::<8>(_mm256_cvtepu8_epi16(_mm_loadu_si128(from.as_ptr().cast())));
+            let bits = _mm256_and_si256(_mm256_srai_epi16::<1>(codes), _mm256_set1_epi16(0xBF80u16 as i16));
+            let largest = _mm256_set1_epi16(0x7F00);
+            let nan = _mm256_cmpeq_epi16(_mm256_and_si256(codes, largest), largest);
+            let bits = _mm256_or_si256(bits, _mm256_and_si256(nan, _mm256_set1_epi16(0x7E00)));
+            _mm512_mul_ps(_mm512_cvtph_ps(bits), _mm512_set1_ps(256.0))
         })
     }
 }

@@ -37,6 +37,9 @@ pub(crate) trait Lanes: Copy {
 
     // 32-byte integers.
     fn load(self, from: &[u8; 32]) -> Self::V;
+    fn store_bytes(self, a: Self::V, to: &mut [i8; 32]);
+    /// Stores eight 32-bit lanes at the start of `to`.
+    fn store(self, a: Self::V, to: &mut [u32]);
     /// Two halves, the first one low.
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> Self::V;
     fn splat8(self, value: i8) -> Self::V;
@@ -48,6 +51,8 @@ pub(crate) trait Lanes: Copy {
     /// Shifts 16-bit lanes right, zeros coming in. The count should be a constant once loops are unrolled.
     fn shr16(self, a: Self::V, bits: usize) -> Self::V;
     fn shl16(self, a: Self::V, bits: usize) -> Self::V;
+    fn shl32(self, a: Self::V, bits: usize) -> Self::V;
+    fn sub8(self, a: Self::V, b: Self::V) -> Self::V;
     fn add32(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub32(self, a: Self::V, b: Self::V) -> Self::V;
     fn eq8(self, a: Self::V, b: Self::V) -> Self::V;
@@ -80,10 +85,14 @@ pub(crate) trait Lanes: Copy {
     fn widen8(self, from: &[u8; 16]) -> Self::V;
     fn to_f32(self, a: Self::V) -> Self::F;
 
-    // 8 floats.
+    // Floats, alone and by 8.
+    /// The f16 of these bits.
+    fn f16(self, bits: u16) -> f32;
     fn fload(self, from: &[f32; 8]) -> Self::F;
     /// 8 halves, widened.
     fn fload_f16(self, from: &[u16; 8]) -> Self::F;
+    /// `2^(exponent - 128)`, as MXFP4 scales its doubled values.
+    fn fload_e8m0(self, from: &[u8; 8]) -> Self::F;
     fn fsplat(self, value: f32) -> Self::F;
     /// One value in each half.
     fn fsplat_halves(self, low: f32, high: f32) -> Self::F;

@@ -2,7 +2,7 @@
 
 use super::{Kernel, Lanes};
 use half::{bf16, f16};
-use puna_core::quant::f8_e4m3;
+use puna_core::quant::{f8_e4m3, mxfp4};
 
 /// The portable instruction set, 16 lanes wide as AVX-512 is.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +104,14 @@ impl Lanes for Portable {
         *from
     }
     #[inline]
+    fn store_bytes(self, a: V, to: &mut [i8; 32]) {
+        *to = a.map(|byte| byte as i8);
+    }
+    #[inline]
+    fn store(self, a: V, to: &mut [u32]) {
+        to[..8].copy_from_slice(&words(a).map(|word| word as u32));
+    }
+    #[inline]
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> V {
         core::array::from_fn(|i| if i < 16 { low[i] } else { high[i - 16] })
     }
@@ -134,6 +142,14 @@ impl Lanes for Portable {
     #[inline]
     fn shl16(self, a: V, bits: usize) -> V {
         map16(a, |a| a << bits)
+    }
+    #[inline]
+    fn shl32(self, a: V, bits: usize) -> V {
+        zip_words(a, a, |a, _| a << bits)
+    }
+    #[inline]
+    fn sub8(self, a: V, b: V) -> V {
+        zip_bytes(a, b, u8::wrapping_sub)
     }
     #[inline]
     fn add32(self, a: V, b: V) -> V {
@@ -229,12 +245,20 @@ impl Lanes for Portable {
     }
 
     #[inline]
+    fn f16(self, bits: u16) -> f32 {
+        f16::from_bits(bits).to_f32()
+    }
+    #[inline]
     fn fload(self, from: &[f32; 8]) -> F {
         *from
     }
     #[inline]
     fn fload_f16(self, from: &[u16; 8]) -> F {
         from.map(|bits| f16::from_bits(bits).to_f32())
+    }
+    #[inline]
+    fn fload_e8m0(self, from: &[u8; 8]) -> F {
+        from.map(mxfp4::half_scale)
     }
     #[inline]
     fn fsplat(self, value: f32) -> F {
