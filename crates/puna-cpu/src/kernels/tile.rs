@@ -118,8 +118,10 @@ impl Kernel for Gather<'_> {
             let row = self.x.q8(r);
             for (i, s) in self.slab.clone().enumerate() {
                 let x = &mut self.to[i * ROWS + to];
-                for (word, codes) in x.codes.iter_mut().zip(row.step(s).as_chunks().0) {
-                    *word = u32::from_le_bytes(*codes) ^ bias;
+                for (words, codes) in x.codes.as_chunks_mut::<4>().0.iter_mut().zip(row.halves(s)) {
+                    for (word, codes) in words.iter_mut().zip(codes.as_chunks().0) {
+                        *word = u32::from_le_bytes(*codes) ^ bias;
+                    }
                 }
                 let d = row.scale(s);
                 let sums = row.sums(s);
@@ -218,7 +220,7 @@ fn transpose<L: Lanes>(l: L, rows: [L::V; 8]) -> [L::V; 8] {
 
 /// -128 times the sum of 16 codes for each of eight outputs: what adding 128 to the activations must be corrected by.
 #[inline(always)]
-fn bias<L: Lanes>(l: L, codes: [L::V; 4]) -> L::V {
+fn bias<L: Lanes>(l: L, codes: &[L::V; 4]) -> L::V {
     let ones = [l.splat8(1); 2];
     let sum = l.add32(l.dot2(ones, [codes[0], codes[1]]), l.dot2(ones, [codes[2], codes[3]]));
     l.shl32(l.sub32(l.splat8(0), sum), 7)

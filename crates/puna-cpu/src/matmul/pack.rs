@@ -11,7 +11,8 @@ pub enum Form {
     F32,
     /// Rounded to BF16.
     Bf16,
-    /// 8-bit codes, a scale for every 32.
+    /// 8-bit codes, a scale for every 32. In each 256, steps of 32 are paired as the kernels of formats with 32 values
+    /// to a block multiply them: the first halves of steps 0 and 4, their last halves, then steps 1 and 5, and so on.
     Q8,
     /// 8-bit codes, a scale for every 256.
     Q8K,
@@ -99,10 +100,18 @@ pub(crate) struct Q8Row<'a> {
 }
 
 impl Q8Row<'_> {
-    /// The codes of step `s`.
+    /// The codes of step `s`, where steps are not paired.
     #[inline(always)]
     pub(crate) fn step(&self, s: usize) -> &[u8; 32] {
         self.chunk(self.codes, s)
+    }
+
+    /// The halves of the codes of step `s`.
+    #[inline(always)]
+    pub(crate) fn halves(&self, s: usize) -> [&[u8; 16]; 2] {
+        let paired = self.steps_to_scale == 1;
+        let [first, last] = if paired { paired_halves(s) } else { [2 * s, 2 * s + 1] };
+        [self.chunk(self.codes, first), self.chunk(self.codes, last)]
     }
 
     /// The scale of step `s`.
@@ -123,6 +132,13 @@ impl Q8Row<'_> {
     pub(crate) fn chunk<'a, const N: usize>(&self, bytes: &'a [u8], i: usize) -> &'a [u8; N] {
         &bytes.as_chunks::<N>().0[i]
     }
+}
+
+/// Where the halves of step `s` are in [`Form::Q8`], in units of a half.
+#[inline(always)]
+const fn paired_halves(s: usize) -> [usize; 2] {
+    let first = s / 8 * 16 + s % 4 * 4 + s % 8 / 4;
+    [first, first + 2]
 }
 
 /// Packs a row, as [`Kernels::pack`](super::Kernels::pack) describes.
@@ -182,6 +198,16 @@ fn quantize<const N: usize>(n: usize, x: &[f32], factor: f32, into: &mut [u8]) {
             total += i16::from(code as i8);
         }
         *sum = total.to_ne_bytes();
+    }
+    if N == 32 {
+        for codes in codes.as_chunks_mut::<256>().0 {
+            let natural = *codes;
+            for (s, step) in natural.as_chunks::<32>().0.iter().enumerate() {
+                for (half, at) in step.as_chunks::<16>().0.iter().zip(paired_halves(s)) {
+                    codes[16 * at..16 * at + 16].copy_from_slice(half);
+                }
+            }
+        }
     }
 }
 

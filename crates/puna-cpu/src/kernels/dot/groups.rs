@@ -71,9 +71,9 @@ fn add_group<L: Lanes, B: Grouped, const N: usize>(
     for p in 0..4 {
         let w = B::codes(l, block(p), block(4 + p));
         for (x, dots) in x.iter().zip(&mut dots) {
-            let codes: &[u8; 256] = x.chunk(x.codes, g);
-            let pair = |at: usize| l.load2(bytes_at(codes, 32 * p + at), bytes_at(codes, 32 * (4 + p) + at));
-            let x = [pair(0), pair(16)];
+            // Activations are packed in pairs of steps, as the codes of two blocks come.
+            let x: &[u8; 64] = x.chunk(x.codes, 4 * g + p);
+            let x = [l.load(bytes_at(x, 0)), l.load(bytes_at(x, 32))];
             dots[p] = if B::SIGNED {
                 l.add32(l.dot_signed(w[0], x[0]), l.dot_signed(w[1], x[1]))
             } else {
