@@ -61,7 +61,7 @@
 //! |---|---|---|
 //! | `std` (default) | [`Model::open`], memory maps, threads, choice of kernels at run time | |
 //! | `tokenizer` (default) | text in and out; without it, token ids | `std` |
-//! | `template` (default) | the chat template inside a model's file | `std` |
+//! | `template` (default) | the chat template inside a model's file | `tokenizer` |
 //! | `gpu` | nothing yet | `std` |
 //!
 //! Features change what is available or how fast, never a result. Without any, the crate is `no_std` with `alloc`, and

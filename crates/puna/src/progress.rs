@@ -6,8 +6,6 @@
 pub enum Phase {
     /// Files are read into memory; counted in bytes. Mapped files have no such phase.
     Read,
-    /// The tokenizer is built; counted as one step.
-    Tokenizer,
     /// Weights are checked and handed to the device; counted in tensors.
     Weights,
     /// A prompt goes through the model; counted in tokens.

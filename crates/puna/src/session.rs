@@ -120,6 +120,11 @@ impl Session {
         if messages.is_empty() {
             return Ok(());
         }
+        if messages.iter().any(|m| m.content.iter().any(|part| !matches!(part, crate::Part::Text(_)))) {
+            return Err(Error::unsupported(
+                "messages: expected text, found an image, which this version does not see",
+            ));
+        }
         match self.format {
             PromptFormat::Llama4 => self.push_llama4(messages),
             PromptFormat::Template => self.push_template(messages),
