@@ -50,7 +50,7 @@ fn a_context_that_is_full() {
 
     // An answer that fills it ends there, and room can be made again.
     let mut answer = session.generate(&Sampling::default()).ignore_end().max_tokens(100);
-    let n = answer.by_ref().map(|token| token.unwrap()).count();
+    let n = answer.by_ref().inspect(|token| assert!(token.is_ok(), "{token:?}")).count();
     assert_eq!(answer.finish(), Some(Finish::ContextFull));
     assert_eq!((n, session.remaining()), (16, 0));
     assert_clear("one more", &session.push_tokens(&[1]).unwrap_err(), ErrorKind::ContextFull, &["24"]);
