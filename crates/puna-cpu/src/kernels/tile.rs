@@ -170,9 +170,8 @@ impl<B: Block> Kernel for Unpack<'_, B> {
                         l.store(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
                     }
                     if L::biased(B::Shape::LIMIT) {
-                        let [low, high] =
-                            [0, 4].map(|j| [codes[j], codes[j + 1], codes[j + 2], codes[j + 3]]);
-                        let [mut low, high] = [bias(l, low), bias(l, high)];
+                        let halves = codes.as_chunks::<4>().0;
+                        let (mut low, high) = (bias(l, &halves[0]), bias(l, &halves[1]));
                         if B::Shape::HALVES {
                             l.store(high, &mut scratch.start[(2 * at + 1) * width + lane..]);
                         } else {

@@ -37,9 +37,9 @@ k_quant!(Q2_K, q2_k, AffineHalves, |l, block, steps| {
     codes::<L, Self>(l, block, 0, steps);
     let (d, dmin) = (f16_at(l, block, q2_k::D), f16_at(l, block, q2_k::DMIN));
     let packed: &[u8; 16] = bytes_at(block, q2_k::SCALES);
-    for (step, packed) in steps.iter_mut().zip(packed.as_chunks::<2>().0) {
-        step.scale = packed.map(|packed| d * f32::from(packed & 15));
-        step.min = packed.map(|packed| dmin * f32::from(packed >> 4));
+    for (step, [a, b]) in steps.iter_mut().zip(packed.as_chunks().0) {
+        step.scale = [d * f32::from(a & 15), d * f32::from(b & 15)];
+        step.min = [dmin * f32::from(a >> 4), dmin * f32::from(b >> 4)];
     }
 });
 
@@ -47,8 +47,8 @@ k_quant!(Q3_K, q3_k, SymmetricHalves<16>, |l, block, steps| {
     codes::<L, Self>(l, block, 4, steps);
     let d = f16_at(l, block, q3_k::D);
     let scales = q3_k::unpack_scales(bytes_at(block, q3_k::SCALES));
-    for (step, scales) in steps.iter_mut().zip(scales.as_chunks::<2>().0) {
-        step.scale = scales.map(|scale| d * f32::from(scale));
+    for (step, &[a, b]) in steps.iter_mut().zip(scales.as_chunks().0) {
+        step.scale = [d * f32::from(a), d * f32::from(b)];
     }
 });
 
@@ -79,8 +79,8 @@ k_quant!(Q6_K, q6_k, SymmetricHalves<32>, |l, block, steps| {
     codes::<L, Self>(l, block, 32, steps);
     let d = f16_at(l, block, q6_k::D);
     let scales: &[u8; 16] = bytes_at(block, q6_k::SCALES);
-    for (step, scales) in steps.iter_mut().zip(scales.as_chunks::<2>().0) {
-        step.scale = scales.map(|scale| d * f32::from(scale as i8));
+    for (step, &[a, b]) in steps.iter_mut().zip(scales.as_chunks().0) {
+        step.scale = [d * f32::from(a as i8), d * f32::from(b as i8)];
     }
 });
 
