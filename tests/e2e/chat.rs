@@ -9,13 +9,27 @@ use std::process::Command;
 fn a_conversation_over_a_pipe() {
     let model = smollm2();
     let model = model.to_str().unwrap();
-    let done = run_with_input(["chat", model, "--quiet", "--temp", "0"], "What is the capital of France?\n");
-    let out = done.ok();
-    assert!(out.contains("Paris"), "{out}");
-    // It remembers what was said.
-    let input = "My name is Ada.\nWhat is my name?\n/exit\nnever read\n";
-    let out = run_with_input(["chat", model, "--quiet", "--temp", "0", "--max-tokens", "40"], input).ok();
-    assert!(out.contains("Ada"), "{out}");
+    let args = ["chat", model, "--quiet", "--temp", "0", "--max-tokens", "60"];
+    let out = run_with_input(args, "What is 2 + 2?\n").ok();
+    assert!(out.contains('4') && out.lines().count() == 1, "{out}");
+    let out = run_with_input(args, "Name three colors.\n").ok();
+    assert!(["Red", "Blue", "Green"].iter().all(|color| out.contains(color)), "{out}");
+}
+
+/// What was said stays in the context until it is reset.
+#[test]
+fn a_conversation_grows() {
+    let model = tiny();
+    let input = "one\n/tokens\ntwo\n/tokens\n/reset\n/tokens\n/exit\nnever read\n";
+    let done = run_with_input(["chat", model.path().to_str().unwrap(), "--max-tokens", "4"], input);
+    let counts: Vec<usize> = done
+        .stderr
+        .lines()
+        .filter(|line| line.ends_with(" left"))
+        .map(|line| line.split(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(matches!(counts[..], [one, two, 0] if 0 < one && one < two), "{done:#?}");
+    assert_eq!(done.code, Some(0));
 }
 
 #[test]

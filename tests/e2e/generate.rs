@@ -124,13 +124,12 @@ fn stops() {
 #[test]
 fn real_weights_answer() {
     let model = smollm2();
-    let ask = ["--prompt", "What is the capital of France?", "--chat", "--max-tokens", "40", "--json"];
+    let ask = ["--prompt", "What is 2 + 2?", "--chat", "--max-tokens", "40", "--json"];
     let out = puna("generate", &model, &ask).json();
-    assert!(out["text"].as_str().unwrap().contains("Paris"), "{out}");
+    assert!(out["text"].as_str().unwrap().contains('4'), "{out}");
     assert_eq!(out["finish"], "end_of_turn", "{out}");
-    let raw =
-        puna("generate", &model, &["--prompt", "The capital of France is", "--max-tokens", "4", "--json"])
-            .json();
+    let raw = ["--prompt", "The capital of France is", "--max-tokens", "4", "--json"];
+    let raw = puna("generate", &model, &raw).json();
     assert!(raw["text"].as_str().unwrap().contains("Paris"), "{raw}");
     assert_eq!(raw["prompt_tokens"], json!(5), "a file without BOS gets none");
 }

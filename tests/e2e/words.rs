@@ -3,9 +3,10 @@
 use super::{puna, text, tiny};
 use puna_testkit::ModelDir;
 use puna_tests::fetched::fetched;
+use puna_text::JsonStyle;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn texts_of_every_source() {
@@ -33,8 +34,11 @@ fn texts_of_every_source() {
 
 /// A golden of `goldens/text.py`.
 fn golden(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/text").join(name);
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(golden_path(name)).unwrap()).unwrap()
+}
+
+fn golden_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/text").join(name)
 }
 
 /// A few hundred strings in one run of the command: loading the file costs more than reading them.
@@ -49,7 +53,7 @@ fn strings_as_meta_reads_them() {
     ] {
         let cases = golden(name)[list].as_array().unwrap().clone();
         let text_of = |case: &Value| match case["times"].as_u64() {
-            Some(times) => json!(case["repeat"].as_str().unwrap().repeat(times as usize)),
+            Some(times) => json!(case["text"].as_str().unwrap().repeat(times as usize)),
             None => case["text"].clone(),
         };
         let all: String = cases.iter().map(|case| format!("{}\n", text_of(case))).collect();
@@ -59,9 +63,10 @@ fn strings_as_meta_reads_them() {
         assert_eq!(out.lines().count(), cases.len(), "{name} {list}");
         for (line, case) in out.lines().zip(&cases) {
             let found: Value = serde_json::from_str(line).unwrap();
-            // Some of the longest are recorded by their number and a hash only; those are the tokenizer's own tests.
-            if let Some(ids) = case.get("ids") {
-                assert_eq!(&found, ids, "{name} {list}: {}", text_of(case));
+            match case.get("ids") {
+                Some(ids) => assert_eq!(&found, ids, "{name} {list}: {}", text_of(case)),
+                // The longest are recorded by the number of their tokens (and a hash, for the tokenizer's own tests).
+                None => assert_eq!(found.as_array().unwrap().len() as u64, case["count"], "{}", case["text"]),
             }
         }
         assert!(cases.len() >= 20);
@@ -73,13 +78,16 @@ fn chats_as_meta_renders_them() {
     let folder = ModelDir::new("chats");
     let file = folder.directory().join("chat.json");
     let mut n = 0;
-    for case in golden("chats.json").as_array().unwrap() {
-        // The command has no flag for the other way to write tool calls.
+    let raw = fs::read(golden_path("chats.json")).unwrap();
+    // The order of a call's arguments is the order they were given in, which only this type keeps.
+    let cases = puna::Json::parse(&raw).unwrap();
+    for (case, order) in golden("chats.json").as_array().unwrap().iter().zip(cases.as_array().unwrap()) {
+        // The command has no flag for the other ways to write tool calls.
         if case["tool_format"] != "json" {
             continue;
         }
         n += 1;
-        folder.write("chat.json", case["messages"].to_string().as_bytes());
+        folder.write("chat.json", order.get("messages").unwrap().dump(JsonStyle::default()).as_bytes());
         let out = puna("tokenize", &fetched("llama4/tokenizer.model"), &["--messages", text(&file)]).json();
         assert_eq!(out, case["ids"], "{}", case["messages"]);
     }

@@ -1,17 +1,25 @@
 """Records what llama.cpp makes of SmolLM2-135M-Instruct (Q4_1): perplexity over a text, and greedy tokens.
 
-    python tests/goldens/llamacpp.py
+    python tests/goldens/llamacpp.py [perplexity] [greedy] [exact]
 
-needs llama-cpp-python and numpy, and what `cargo xtask models` fetches. Writes llamacpp.json.
+needs llama-cpp-python and numpy, and what `cargo xtask models` fetches. Writes llamacpp.json, or those parts of it.
+
+Greedy tokens are recorded twice. With the file as it is, llama.cpp rounds activations to 8 bits, which moves the logits
+of this model by up to 1.3 (by 0.2 in the mean): where two tokens are nearly equal, that decides. With the same weights
+written as F32 nothing is rounded, and the tokens must be the same everywhere.
 
 The windows are those of llama.cpp's own perplexity program: consecutive pieces of 512 tokens, BOS in the place of the
 first where the file adds one, every token of the second half scored after all that precede it, the last partial
 window left out. Threads do not matter; keys and values are F16, activations are quantised to 8 bits, as is its habit.
 """
 
+import ctypes
 import json
 import math
 import pathlib
+import re
+import sys
+import tempfile
 
 import llama_cpp
 import numpy as np
@@ -24,10 +32,16 @@ TEXT = MODELS / "text/genesis.txt"
 BYTES = 100_000
 CTX = 512
 GREEDY = 64
+ASK = (
+    "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+    "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+)
 PROMPTS = [
-    "The capital of France is",
+    "1, 2, 3, 4, 5, 6, 7,",
+    "The alphabet: a, b, c, d, e,",
+    ASK.format("What is 2 + 2?"),
+    ASK.format("Who wrote Hamlet?"),
     "Once upon a time, in a small village by the sea, there lived",
-    "def fibonacci(n):\n",
 ]
 
 
@@ -37,14 +51,14 @@ def beginning(text):
     return text[:end]
 
 
-def open_model(logits_all):
+def open_model(path, logits_all=False, kv=llama_cpp.GGML_TYPE_F16):
     return llama_cpp.Llama(
-        str(MODEL), n_ctx=CTX, n_batch=CTX, logits_all=logits_all, verbose=False, n_threads=2, seed=1
+        str(path), n_ctx=CTX, n_batch=CTX, logits_all=logits_all, type_k=kv, type_v=kv, verbose=False, n_threads=2
     )
 
 
 def perplexity():
-    model = open_model(True)
+    model = open_model(MODEL, logits_all=True)
     text = beginning(TEXT.read_bytes())
     tokens = model.tokenize(text, add_bos=True, special=False)
     add_bos = llama_cpp.llama_vocab_get_add_bos(model._model.vocab)
@@ -71,11 +85,10 @@ def perplexity():
     }
 
 
-def greedy():
-    model = open_model(False)
+def greedy(model):
     runs = []
     for prompt in PROMPTS:
-        tokens = model.tokenize(prompt.encode(), add_bos=True, special=False)
+        tokens = model.tokenize(prompt.encode(), add_bos=True, special=True)
         model.reset()
         model.eval(tokens)
         made, margins = [], []
@@ -89,14 +102,29 @@ def greedy():
     return runs
 
 
+def exact():
+    """The same weights as F32, for which nothing is rounded on the way."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "f32.gguf"
+        params = llama_cpp.llama_model_quantize_default_params()
+        params.ftype, params.allow_requantize, params.pure = llama_cpp.LLAMA_FTYPE_ALL_F32, True, True
+        assert llama_cpp.llama_model_quantize(str(MODEL).encode(), str(path).encode(), ctypes.byref(params)) == 0
+        return greedy(open_model(path, kv=llama_cpp.GGML_TYPE_F32))
+
+
+SECTIONS = {"perplexity": perplexity, "greedy": lambda: greedy(open_model(MODEL)), "exact": exact}
+
+
 def main():
-    result = {
-        "made_by": f"llama-cpp-python {llama_cpp.__version__}",
-        "model": MODEL.name,
-        "perplexity": perplexity(),
-        "greedy": greedy(),
-    }
-    (HERE / "llamacpp.json").write_text(json.dumps(result, indent=1) + "\n")
+    path = HERE / "llamacpp.json"
+    result = json.loads(path.read_text()) if path.exists() else {}
+    result |= {"made_by": f"llama-cpp-python {llama_cpp.__version__}", "model": MODEL.name}
+    for name in sys.argv[1:] or SECTIONS:
+        result[name] = SECTIONS[name]()
+    text = json.dumps(result, indent=1)
+    # Lists of numbers in one line.
+    text = re.sub(r"\[[-\d.,\s]+\]", lambda m: " ".join(m[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
+    path.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ fn batches_stay_near_with_rounded_activations() {
         off.sort_by(f32::total_cmp);
         let (half, most) = (off[off.len() / 2], off[off.len() * 9 / 10]);
         assert!(
-            half < 0.03 && most < 0.15,
+            half < 0.12 && most < 0.25,
             "batches of {batch}: half are within {half}, nine of ten within {most}"
         );
     }

@@ -110,7 +110,9 @@ fn bad_arguments_of_good_models() {
     let line = puna("detokenize", &model, &["--tokens", "1,99999"]).refusal();
     assert!(line.contains("99999"), "{line}");
     // Wrong usage is another status.
-    for args in [&["generate"][..], &["generate", "m"], &["frobnicate"], &["logits", "m", "--tokens", "1"]] {
+    for args in
+        [&["generate"][..], &["generate", "m"], &["chat", "--frobnicate"], &["logits", "m", "--tokens", "1"]]
+    {
         run(args).wrong_usage();
     }
     puna("generate", &model, &["--prompt", "x", "--tokens", "1"]).wrong_usage();

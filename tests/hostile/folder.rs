@@ -142,7 +142,7 @@ fn safetensors_files() {
             ErrorKind::BadFile,
             "layers.3.self_attn.q_proj",
         ),
-        ("another shape", "[97,40]", "[40,97]", ErrorKind::BadFile, "embed_tokens"),
+        ("another shape", "[97, 40]", "[40, 97]", ErrorKind::BadFile, "embed_tokens"),
         ("offsets", "[0,", "[4,", ErrorKind::BadFile, FILE),
     ] {
         replace(from, to);

@@ -61,9 +61,8 @@ fn bytes_without_a_token() {
     assert_eq!(tokens[65], "A");
     tokens[65] = "a hole";
     let model = Model::from_bytes(tiny.clone().set(TOKENS, strings(tokens)).bytes(), &options()).unwrap();
-    let error = model.encode("BANANA").unwrap_err();
-    assert_clear("no token", &error, ErrorKind::BadInput, &["A"]);
-    assert_eq!(model.decode(&model.encode("BNN").unwrap()).unwrap(), "BNN");
+    // SmolLM2's own vocabulary has such holes; as in llama.cpp, what has no token is left out.
+    assert_eq!(model.decode(&model.encode("BANANA").unwrap()).unwrap(), "BNN");
 }
 
 /// A template is only needed by those who use it, so a bad one spoils nothing else.
