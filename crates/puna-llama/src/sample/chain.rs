@@ -15,11 +15,7 @@ pub(super) struct Candidate {
 
 impl Candidate {
     fn new(id: usize, logit: f32) -> Self {
-        Self {
-            id: id as u32,
-            logit,
-            key: -logit,
-        }
+        Self { id: id as u32, logit, key: -logit }
     }
 
     /// By key, and the lowest id first among equals.
@@ -43,12 +39,7 @@ impl Chain {
     /// `None` when the options ask for the most likely token.
     pub(super) fn new(options: &Sampling, vocab: usize) -> Result<Option<Self>, SampleError> {
         let temperature = options.temperature.unwrap_or(0.0);
-        checked(
-            "temperature",
-            temperature,
-            temperature.is_finite() && temperature >= 0.0,
-            "0 or more",
-        )?;
+        checked("temperature", temperature, temperature.is_finite() && temperature >= 0.0, "0 or more")?;
         let share = |name, value: Option<f32>| match value {
             Some(p) => checked(name, p, (0.0..=1.0).contains(&p), "between 0 and 1").map(|()| Some(p)),
             None => Ok(None),
@@ -65,14 +56,7 @@ impl Chain {
             None if typical_p.or(top_p).or(min_p).is_some() => vocab,
             None => 0,
         })?;
-        Ok(Some(Self {
-            temperature,
-            top_k,
-            typical_p,
-            top_p,
-            min_p,
-            candidates,
-        }))
+        Ok(Some(Self { temperature, top_k, typical_p, top_p, min_p, candidates }))
     }
 
     /// Chooses a token. `max` is the largest of `logits`, which serve as working space.
@@ -84,10 +68,7 @@ impl Chain {
             for logit in logits.iter_mut() {
                 *logit = weight(*logit, max);
             }
-            return pick(
-                logits.iter().enumerate().map(|(id, &weight)| (id as u32, weight)),
-                rng,
-            );
+            return pick(logits.iter().enumerate().map(|(id, &weight)| (id as u32, weight)), rng);
         }
 
         match self.top_k {
@@ -100,8 +81,7 @@ impl Chain {
                 };
                 self.candidates.clear();
                 let likely = logits.iter().enumerate().filter(|&(_, &logit)| logit >= floor);
-                self.candidates
-                    .extend(likely.map(|(id, &logit)| Candidate::new(id, logit)));
+                self.candidates.extend(likely.map(|(id, &logit)| Candidate::new(id, logit)));
             }
         }
         if let Some(p) = self.typical_p {
@@ -199,10 +179,7 @@ fn keep_mass(candidates: &mut Vec<Candidate>, share: f32) {
 }
 
 fn largest(candidates: &[Candidate]) -> f32 {
-    candidates
-        .iter()
-        .map(|candidate| candidate.logit)
-        .fold(f32::NEG_INFINITY, f32::max)
+    candidates.iter().map(|candidate| candidate.logit).fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// Draws one of the ids with a probability in proportion to its weight.

@@ -25,13 +25,7 @@ pub struct Dry {
 impl Dry {
     /// Strength `multiplier` (0.8 is usual), base 1.75, allowed length 2, the last 4096 tokens, no breakers.
     pub fn new(multiplier: f32) -> Self {
-        Self {
-            multiplier,
-            base: 1.75,
-            allowed_length: 2,
-            last_n: 4096,
-            breakers: Vec::new(),
-        }
+        Self { multiplier, base: 1.75, allowed_length: 2, last_n: 4096, breakers: Vec::new() }
     }
 
     /// Sets [`base`](Self::base).
@@ -74,12 +68,7 @@ impl DryPenalty {
     pub(super) fn new(options: Option<&Dry>, vocab: usize) -> Result<Option<Self>, SampleError> {
         let Some(options) = options else { return Ok(None) };
         let Dry { multiplier, base, .. } = *options;
-        checked(
-            "dry.multiplier",
-            multiplier,
-            multiplier.is_finite() && multiplier >= 0.0,
-            "0 or more",
-        )?;
+        checked("dry.multiplier", multiplier, multiplier.is_finite() && multiplier >= 0.0, "0 or more")?;
         checked("dry.base", base, base.is_finite() && base > 0.0, "above 0")?;
         if multiplier == 0.0 || options.last_n == 0 {
             return Ok(None);
@@ -91,11 +80,7 @@ impl DryPenalty {
         let mut longest = reserved(vocab)?;
         longest.resize(vocab, 0);
         let matches = reserved(options.last_n.min(1 << 16))?;
-        Ok(Some(Self {
-            options,
-            matches,
-            longest,
-        }))
+        Ok(Some(Self { options, matches, longest }))
     }
 
     /// Lowers the logits of tokens that would continue a repeat. Linear in the searched history.
@@ -136,18 +121,12 @@ impl DryPenalty {
         let n = window.len();
         let from_end = |k: usize| window[n - 1 - k];
         self.matches.clear();
-        self.matches
-            .try_reserve(n)
-            .map_err(|_| SampleError::OutOfMemory)?;
+        self.matches.try_reserve(n).map_err(|_| SampleError::OutOfMemory)?;
         self.matches.push(0);
         // `start .. end` is the match that reaches furthest; inside it, earlier answers hold again.
         let (mut start, mut end) = (0, 0);
         for k in 1..n {
-            let mut len = if k < end {
-                (self.matches[k - start] as usize).min(end - k)
-            } else {
-                0
-            };
+            let mut len = if k < end { (self.matches[k - start] as usize).min(end - k) } else { 0 };
             while len < limit && k + len < n && from_end(len) == from_end(k + len) {
                 len += 1;
             }

@@ -112,12 +112,7 @@ impl Sampler {
             if id as usize >= vocab {
                 return Err(SampleError::TokenId { id, vocab });
             }
-            checked(
-                "logit_bias",
-                value,
-                value < f32::INFINITY,
-                "a number or negative infinity",
-            )?;
+            checked("logit_bias", value, value < f32::INFINITY, "a number or negative infinity")?;
         }
         Ok(Self {
             vocab,
@@ -140,10 +135,7 @@ impl Sampler {
     /// (only when [`Dry::last_n`] is without bound). The random numbers have not advanced then.
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Result<Sampled, SampleError> {
         if logits.len() != self.vocab {
-            return Err(SampleError::Length {
-                expected: self.vocab,
-                found: logits.len(),
-            });
+            return Err(SampleError::Length { expected: self.vocab, found: logits.len() });
         }
         let mut best = argmax(logits)?;
         if let Some(logprobs) = &mut self.logprobs {
@@ -167,21 +159,14 @@ impl Sampler {
             None => best.0,
             Some(chain) => chain.draw(logits, best.1, &mut self.rng)?,
         };
-        Ok(Sampled {
-            id,
-            logprob: self.logprobs.as_ref().and_then(|logprobs| logprobs.of(id)),
-        })
+        Ok(Sampled { id, logprob: self.logprobs.as_ref().and_then(|logprobs| logprobs.of(id)) })
     }
 
     /// The most likely tokens of the last [`sample`](Self::sample) with their log-probabilities, most likely first;
     /// as many as [`Sampling::logprobs`](Sampling#structfield.logprobs) asks for.
     pub fn top_logprobs(&self) -> impl ExactSizeIterator<Item = (u32, f32)> + '_ {
-        let (top, log_total) = self
-            .logprobs
-            .as_ref()
-            .map_or((&[][..], 0.0), |l| (&l.top[..], l.log_total));
-        top.iter()
-            .map(move |candidate| (candidate.id, candidate.logit - log_total))
+        let (top, log_total) = self.logprobs.as_ref().map_or((&[][..], 0.0), |l| (&l.top[..], l.log_total));
+        top.iter().map(move |candidate| (candidate.id, candidate.logit - log_total))
     }
 }
 
@@ -199,21 +184,13 @@ impl Logprobs {
     fn new(n: usize, vocab: usize) -> Result<Self, SampleError> {
         let n = n.min(vocab);
         let top = reserved(if n == 0 { 0 } else { chain::top_space(n, vocab) })?;
-        Ok(Self {
-            n,
-            logits: reserved(vocab)?,
-            log_total: 0.0,
-            top,
-        })
+        Ok(Self { n, logits: reserved(vocab)?, log_total: 0.0, top })
     }
 
     fn measure(&mut self, logits: &[f32], max: f32) {
         self.logits.clear();
         self.logits.extend_from_slice(logits);
-        let total: f64 = logits
-            .iter()
-            .map(|&logit| f64::from(libm::expf(logit - max)))
-            .sum();
+        let total: f64 = logits.iter().map(|&logit| f64::from(libm::expf(logit - max))).sum();
         self.log_total = (f64::from(max) + libm::log(total)) as f32;
         if self.n > 0 {
             chain::keep_top(logits, self.n, &mut self.top);
@@ -268,22 +245,16 @@ pub enum SampleError {
 impl fmt::Display for SampleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Option {
-                name,
-                expected,
-                found,
-            } => write!(f, "sampling: {name} is {found}, expected {expected}"),
+            Self::Option { name, expected, found } => {
+                write!(f, "sampling: {name} is {found}, expected {expected}")
+            }
             Self::TokenId { id, vocab } => {
-                write!(
-                    f,
-                    "sampling: logit_bias names token {id}, expected less than {vocab}"
-                )
+                write!(f, "sampling: logit_bias names token {id}, expected less than {vocab}")
             }
             Self::Length { expected, found } => write!(f, "sampling: {found} logits, expected {expected}"),
-            Self::NotFinite { id, found } => write!(
-                f,
-                "sampling: the logit of token {id} is {found}, expected a number"
-            ),
+            Self::NotFinite { id, found } => {
+                write!(f, "sampling: the logit of token {id} is {found}, expected a number")
+            }
             Self::NothingLeft => f.write_str("sampling: every token is banned"),
             Self::OutOfMemory => f.write_str("sampling: out of memory"),
         }
@@ -293,15 +264,7 @@ impl fmt::Display for SampleError {
 impl core::error::Error for SampleError {}
 
 fn checked(name: &'static str, found: f32, holds: bool, expected: &'static str) -> Result<(), SampleError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(SampleError::Option {
-            name,
-            expected,
-            found,
-        })
-    }
+    if holds { Ok(()) } else { Err(SampleError::Option { name, expected, found }) }
 }
 
 fn reserved<T>(len: usize) -> Result<Vec<T>, SampleError> {
@@ -327,30 +290,14 @@ fn argmax(logits: &[f32]) -> Result<(u32, f32), SampleError> {
             *max = larger(*max, x);
         }
     }
-    let max = lanes
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |max, &x| larger(max, x));
+    let max = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, &x| larger(max, x));
     if max == f32::NEG_INFINITY {
         return Err(SampleError::NothingLeft);
     }
     let wanted = |x: f32| {
-        if max < f32::INFINITY {
-            x == max
-        } else {
-            x.is_nan() || x == f32::INFINITY
-        }
+        if max < f32::INFINITY { x == max } else { x.is_nan() || x == f32::INFINITY }
     };
-    let (id, found) = logits
-        .iter()
-        .copied()
-        .enumerate()
-        .find(|&(_, x)| wanted(x))
-        .unwrap_or((0, max));
+    let (id, found) = logits.iter().copied().enumerate().find(|&(_, x)| wanted(x)).unwrap_or((0, max));
     let id = id as u32;
-    if max < f32::INFINITY {
-        Ok((id, found))
-    } else {
-        Err(SampleError::NotFinite { id, found })
-    }
+    if max < f32::INFINITY { Ok((id, found)) } else { Err(SampleError::NotFinite { id, found }) }
 }

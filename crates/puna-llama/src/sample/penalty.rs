@@ -22,12 +22,7 @@ impl Penalties {
     pub(super) fn new(options: &Sampling, vocab: usize) -> Result<Option<Self>, SampleError> {
         let number = "a number";
         let repetition = options.repetition_penalty.unwrap_or(1.0);
-        checked(
-            "repetition_penalty",
-            repetition,
-            repetition.is_finite() && repetition > 0.0,
-            "above 0",
-        )?;
+        checked("repetition_penalty", repetition, repetition.is_finite() && repetition > 0.0, "above 0")?;
         let frequency = options.frequency_penalty.unwrap_or(0.0);
         checked("frequency_penalty", frequency, frequency.is_finite(), number)?;
         let presence = options.presence_penalty.unwrap_or(0.0);
@@ -38,13 +33,7 @@ impl Penalties {
         }
         let mut counts = reserved(vocab)?;
         counts.resize(vocab, 0);
-        Ok(Some(Self {
-            repetition,
-            frequency,
-            presence,
-            last_n,
-            counts,
-        }))
+        Ok(Some(Self { repetition, frequency, presence, last_n, counts }))
     }
 
     pub(super) fn apply(&mut self, logits: &mut [f32], history: &[u32]) {
@@ -62,11 +51,7 @@ impl Penalties {
             // Later occurrences of the same token find 0 here.
             let count = core::mem::take(count);
             if count > 0 {
-                *logit = if *logit > 0.0 {
-                    *logit / self.repetition
-                } else {
-                    *logit * self.repetition
-                };
+                *logit = if *logit > 0.0 { *logit / self.repetition } else { *logit * self.repetition };
                 *logit -= count as f32 * self.frequency + self.presence;
             }
         }

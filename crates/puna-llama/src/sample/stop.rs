@@ -37,28 +37,18 @@ pub struct Passed<'a> {
 impl StopStrings {
     /// Looks for any of `stops`. Empty strings never match.
     pub fn new<S: Into<String>>(stops: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            stops: stops.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+        Self { stops: stops.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// Takes the next piece and gives what is safe to show.
     pub fn push(&mut self, piece: &str) -> Passed<'_> {
         self.ready.clear();
         if self.hit.is_some() {
-            return Passed {
-                text: "",
-                hit: self.hit,
-            };
+            return Passed { text: "", hit: self.hit };
         }
         self.held.push_str(piece);
         let first = |(index, stop): (usize, &String)| {
-            let start = if stop.is_empty() {
-                None
-            } else {
-                self.held.find(stop.as_str())
-            }?;
+            let start = if stop.is_empty() { None } else { self.held.find(stop.as_str()) }?;
             Some((start + stop.len(), start, index))
         };
         let found = self.stops.iter().enumerate().filter_map(first).min();
@@ -68,33 +58,21 @@ impl StopStrings {
                 start
             }
             None => {
-                self.held.len()
-                    - self
-                        .stops
-                        .iter()
-                        .map(|stop| overlap(&self.held, stop))
-                        .max()
-                        .unwrap_or(0)
+                self.held.len() - self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0)
             }
         };
         self.ready.extend(self.held.drain(..safe));
         if self.hit.is_some() {
             self.held.clear();
         }
-        Passed {
-            text: &self.ready,
-            hit: self.hit,
-        }
+        Passed { text: &self.ready, hit: self.hit }
     }
 
     /// The generation has ended: gives what was held back.
     pub fn finish(&mut self) -> Passed<'_> {
         self.ready.clear();
         core::mem::swap(&mut self.ready, &mut self.held);
-        Passed {
-            text: &self.ready,
-            hit: self.hit,
-        }
+        Passed { text: &self.ready, hit: self.hit }
     }
 
     /// Forgets what was seen, for the next generation.
@@ -109,8 +87,5 @@ fn overlap(text: &str, stop: &str) -> usize {
     let (text, stop) = (text.as_bytes(), stop.as_bytes());
     let most = text.len().min(stop.len().saturating_sub(1));
     // A match begins where `stop` does, at a whole character.
-    (1..=most)
-        .rev()
-        .find(|&n| stop.starts_with(&text[text.len() - n..]))
-        .unwrap_or(0)
+    (1..=most).rev().find(|&n| stop.starts_with(&text[text.len() - n..])).unwrap_or(0)
 }

@@ -12,15 +12,11 @@ use proptest::prelude::*;
 /// Ids that `options` choose among, found by many draws at a temperature that makes all of them about equally likely.
 fn reachable(options: Sampling, logits: &[f32]) -> BTreeSet<u32> {
     let mut sampler = Sampler::new(&options.temperature(1e9), logits.len()).unwrap();
-    (0..60 * logits.len())
-        .map(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap().id)
-        .collect()
+    (0..60 * logits.len()).map(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap().id).collect()
 }
 
 fn greedy(options: &Sampling, logits: &[f32], history: &[u32]) -> Result<u32, SampleError> {
-    Sampler::new(options, logits.len())?
-        .sample(&mut logits.to_vec(), history)
-        .map(|sampled| sampled.id)
+    Sampler::new(options, logits.len())?.sample(&mut logits.to_vec(), history).map(|sampled| sampled.id)
 }
 
 fn softmax(logits: &[f32]) -> Vec<f64> {
@@ -52,9 +48,7 @@ fn ids_by(n: usize, key: impl Fn(usize) -> f64) -> Vec<usize> {
 
 /// Distinct logits in no order: sets then do not hang on the last bit of a probability.
 fn scattered(n: usize, spread: f32) -> Vec<f32> {
-    (0..n)
-        .map(|i| ((i * 37 + 11) % n) as f32 / n as f32 * spread - 1.0)
-        .collect()
+    (0..n).map(|i| ((i * 37 + 11) % n) as f32 / n as f32 * spread - 1.0).collect()
 }
 
 #[test]
@@ -85,10 +79,7 @@ fn plain_temperature_draws_from_softmax() {
             .map(|i| (f64::from(seen[i]) - p[i] * f64::from(n)).powi(2) / (p[i] * f64::from(n)))
             .sum();
         // Six degrees of freedom: 22.46 is exceeded once in a thousand.
-        assert!(
-            chi_square < 22.46,
-            "chi square {chi_square} at temperature {temperature}"
-        );
+        assert!(chi_square < 22.46, "chi square {chi_square} at temperature {temperature}");
     }
 }
 
@@ -97,14 +88,9 @@ fn truncated_draws_keep_their_proportions() {
     let logits = [2.0f32, 1.0, 0.0, -1.0];
     let options = Sampling::default().temperature(1.0).top_k(2).seed(5);
     let mut sampler = Sampler::new(&options, 4).unwrap();
-    let first = (0..20_000)
-        .filter(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap().id == 0)
-        .count();
+    let first = (0..20_000).filter(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap().id == 0).count();
     let expected = 1.0 / (1.0 + (-1.0f64).exp());
-    assert!(
-        (first as f64 / 20_000.0 - expected).abs() < 0.01,
-        "{first} of 20000, expected {expected}"
-    );
+    assert!((first as f64 / 20_000.0 - expected).abs() < 0.01, "{first} of 20000, expected {expected}");
 }
 
 #[test]
@@ -112,9 +98,7 @@ fn same_seed_same_tokens() {
     let options = Sampling::default().temperature(0.9).top_p(0.95).seed(42);
     let draw = |options: &Sampling| {
         let mut sampler = Sampler::new(options, 50).unwrap();
-        (0..50)
-            .map(|_| sampler.sample(&mut scattered(50, 4.0), &[]).unwrap().id)
-            .collect::<Vec<_>>()
+        (0..50).map(|_| sampler.sample(&mut scattered(50, 4.0), &[]).unwrap().id).collect::<Vec<_>>()
     };
     assert_eq!(draw(&options), draw(&options));
     assert_ne!(draw(&options), draw(&options.clone().seed(43)));
@@ -123,10 +107,7 @@ fn same_seed_same_tokens() {
     let mut twin = sampler.clone();
     for _ in 0..20 {
         let logits = scattered(50, 4.0);
-        assert_eq!(
-            sampler.sample(&mut logits.clone(), &[]),
-            twin.sample(&mut logits.clone(), &[])
-        );
+        assert_eq!(sampler.sample(&mut logits.clone(), &[]), twin.sample(&mut logits.clone(), &[]));
     }
 }
 
@@ -140,17 +121,12 @@ fn greedy_takes_the_first_of_the_largest() {
         }
     }
     // A tiny temperature does the same without dividing by zero.
-    assert_eq!(
-        reachable_at(f32::from_bits(1), &[1.0, 3.0, 2.9]),
-        BTreeSet::from([1])
-    );
+    assert_eq!(reachable_at(f32::from_bits(1), &[1.0, 3.0, 2.9]), BTreeSet::from([1]));
 }
 
 fn reachable_at(temperature: f32, logits: &[f32]) -> BTreeSet<u32> {
     let mut sampler = Sampler::new(&Sampling::default().temperature(temperature), logits.len()).unwrap();
-    (0..100)
-        .map(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap().id)
-        .collect()
+    (0..100).map(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap().id).collect()
 }
 
 #[test]
@@ -172,26 +148,12 @@ fn damaged_logits_are_errors() {
                 }
             }
         }
-        let banned = options
-            .clone()
-            .logit_bias((0..3).map(|id| (id, f32::NEG_INFINITY)).collect());
-        assert_eq!(
-            greedy(&banned, &[1.0, 2.0, 3.0], &[]),
-            Err(SampleError::NothingLeft)
-        );
-        assert_eq!(
-            greedy(&options, &[f32::NEG_INFINITY; 20], &[]),
-            Err(SampleError::NothingLeft)
-        );
+        let banned = options.clone().logit_bias((0..3).map(|id| (id, f32::NEG_INFINITY)).collect());
+        assert_eq!(greedy(&banned, &[1.0, 2.0, 3.0], &[]), Err(SampleError::NothingLeft));
+        assert_eq!(greedy(&options, &[f32::NEG_INFINITY; 20], &[]), Err(SampleError::NothingLeft));
     }
     let mut sampler = Sampler::new(&Sampling::default(), 3).unwrap();
-    assert_eq!(
-        sampler.sample(&mut [0.0; 2], &[]),
-        Err(SampleError::Length {
-            expected: 3,
-            found: 2
-        })
-    );
+    assert_eq!(sampler.sample(&mut [0.0; 2], &[]), Err(SampleError::Length { expected: 3, found: 2 }));
     // And the sampler is still usable.
     assert_eq!(sampler.sample(&mut [0.0, 1.0, 0.0], &[]).unwrap().id, 1);
 }
@@ -227,24 +189,15 @@ fn bias_and_penalties_move_the_choice() {
     let logits = [1.0, 2.0, 3.0, -0.5];
     let d = Sampling::default;
     assert_eq!(greedy(&d().logit_bias(vec![(0, 5.0)]), &logits, &[]), Ok(0));
-    assert_eq!(
-        greedy(&d().logit_bias(vec![(2, f32::NEG_INFINITY)]), &logits, &[]),
-        Ok(1)
-    );
+    assert_eq!(greedy(&d().logit_bias(vec![(2, f32::NEG_INFINITY)]), &logits, &[]), Ok(1));
     assert_eq!(greedy(&d().repetition_penalty(2.0), &logits, &[2]), Ok(1)); // 3 / 2
     assert_eq!(greedy(&d().presence_penalty(1.5), &logits, &[2, 2, 2]), Ok(1)); // 3 - 1.5, once
     assert_eq!(greedy(&d().frequency_penalty(0.4), &logits, &[2, 2]), Ok(2)); // 3 - 0.8
     assert_eq!(greedy(&d().frequency_penalty(0.4), &logits, &[2, 2, 2]), Ok(1)); // 3 - 1.2
     // Outside the window nothing is penalised; ids past the vocabulary are no concern of the sampler.
-    assert_eq!(
-        greedy(&d().presence_penalty(9.0).penalty_last_n(1), &logits, &[2, 77]),
-        Ok(2)
-    );
+    assert_eq!(greedy(&d().presence_penalty(9.0).penalty_last_n(1), &logits, &[2, 77]), Ok(2));
     // A banned token stays banned, whatever the penalties.
-    let banned = d()
-        .logit_bias(vec![(2, f32::NEG_INFINITY)])
-        .frequency_penalty(-9.0)
-        .dry(Dry::new(1.0));
+    let banned = d().logit_bias(vec![(2, f32::NEG_INFINITY)]).frequency_penalty(-9.0).dry(Dry::new(1.0));
     assert_ne!(greedy(&banned, &logits, &[2, 2, 2, 2]), Ok(2));
 }
 
@@ -266,12 +219,7 @@ fn logprobs_are_those_of_the_model() {
     let logits = scattered(100, 6.0);
     let p = softmax(&logits);
     let order = ids_by(100, |id| -p[id]);
-    let options = Sampling::default()
-        .temperature(1.5)
-        .top_k(5)
-        .repetition_penalty(1.7)
-        .logprobs(4)
-        .seed(9);
+    let options = Sampling::default().temperature(1.5).top_k(5).repetition_penalty(1.7).logprobs(4).seed(9);
     let mut sampler = Sampler::new(&options, 100).unwrap();
     for _ in 0..20 {
         let sampled = sampler.sample(&mut logits.clone(), &[order[0] as u32]).unwrap();
@@ -294,18 +242,11 @@ fn top_k_of_a_large_vocabulary_equals_a_sort() {
     for k in [1, 3, 40, 63, 64, 500, 4999, 5000, 9000] {
         // Many ties.
         let logits: Vec<f32> = (0..5000).map(|i| ((i * 7919) % 613) as f32 / 100.0).collect();
-        let expected: Vec<usize> = ids_by(5000, |id| -f64::from(logits[id]))
-            .into_iter()
-            .take(k)
-            .collect();
+        let expected: Vec<usize> = ids_by(5000, |id| -f64::from(logits[id])).into_iter().take(k).collect();
         let mut top = reserved(chain::top_space(k, 5000)).unwrap();
         let space = top.capacity();
         chain::keep_top(&logits, k, &mut top);
-        assert_eq!(
-            top.iter().map(|c| c.id as usize).collect::<Vec<_>>(),
-            expected,
-            "k {k}"
-        );
+        assert_eq!(top.iter().map(|c| c.id as usize).collect::<Vec<_>>(), expected, "k {k}");
         assert_eq!(top.capacity(), space, "k {k} has allocated");
     }
 }
@@ -319,23 +260,11 @@ fn stop_strings_hold_back_no_more_than_needed() {
     assert_eq!(stop.push("\nUser").text, "");
     let last = stop.push(": Hi");
     assert_eq!((last.text, last.hit), ("", Some(0)));
-    assert_eq!(
-        stop.push("more"),
-        Passed {
-            text: "",
-            hit: Some(0)
-        }
-    );
+    assert_eq!(stop.push("more"), Passed { text: "", hit: Some(0) });
     assert_eq!(stop.finish().text, "");
     stop.reset();
     assert_eq!(stop.push("a\nUs").text, "a");
-    assert_eq!(
-        stop.finish(),
-        Passed {
-            text: "\nUs",
-            hit: None
-        }
-    );
+    assert_eq!(stop.finish(), Passed { text: "\nUs", hit: None });
     // Whole characters only, although 'é' and 'è' begin with the same byte.
     let mut stop = StopStrings::new(["é!"]);
     assert_eq!(stop.push("è").text, "è");
