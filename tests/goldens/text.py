@@ -1,6 +1,8 @@
-"""Makes tests/goldens/text/*.json: token ids by Meta's own Python code, for strings and chats of every kind.
+"""Makes tests/goldens/text/*.json: token ids by Meta's own Python code, for strings and chats of every kind; SmolLM2's
+ids by llama.cpp; prompts by Hugging Face's template engine.
 
-Needs the packages `llama-models` 0.3.0 (its tokenizer files included), `tiktoken`, `torch` and `pillow`; not torchvision.
+Needs the packages `llama-models` 0.3.0 (its tokenizer files included), `tiktoken`, `torch`, `pillow`, `transformers`,
+`gguf` and `llama-cpp-python`, not torchvision; and SmolLM2 where `cargo xtask models` puts it.
 Run: python tests/goldens/text.py
 """
 
@@ -11,7 +13,9 @@ import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
-# Meta's chat format imports its image code, which nothing here calls.
+from transformers.utils.chat_template_utils import render_jinja_template
+
+# Meta's chat format imports its image code, which nothing here calls. (transformers, above, looks for the real one.)
 for module in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
     sys.modules.setdefault(module, MagicMock())
 
@@ -170,6 +174,152 @@ def main() -> None:
             ids = chat_format.encode_dialog_prompt(raw, ToolPromptFormat(name)).tokens
             out.append({"messages": [plain_message(m) for m in messages], "tool_format": name, "ids": ids})
     write("chats.json", out)
+    write("templates.json", {"sources": [{"name": "llama4_like", "source": LLAMA4_LIKE}, {"name": "corners", "source": CORNERS}], "cases": templates()})
+    write("smollm2.json", {"plain": smollm2_strings()})
+
+
+SMOLLM2 = OUT.parents[2] / "target/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+TOOLS = [
+    {"type": "function", "function": {"name": "get_weather", "description": "Get <weather> & more for 'x'", "parameters": {"type": "dict", "required": ["city"], "properties": {"city": {"type": "string", "description": "città \"quoted\""}, "days": {"type": "integer", "default": 1}}}}},
+    {"name": "b", "a": [], "z": {}, "n": None, "x": [1.0, -2.5e-7, True]},
+]
+
+# A template that does what the released Llama 4 template is known to do, in words of its own.
+LLAMA4_LIKE = """{{- bos_token }}
+{%- if custom_tools is defined %}{% set tools = custom_tools %}{% endif %}
+{%- if not tools_in_user_message is defined %}
+    {%- set tools_in_user_message = true %}
+{%- endif %}
+{%- set ns = namespace(system='', first=true, tools=tools is defined and tools is not none) %}
+{%- if messages[0]['role'] == 'system' %}
+    {%- if messages[0]['content'] is string %}
+        {%- set ns.system = messages[0]['content']|trim %}
+    {%- else %}
+        {%- set ns.system = messages[0]['content'][0]['text']|trim %}
+    {%- endif %}
+    {%- set messages = messages[1:] %}
+    {{- '<|header_start|>system<|header_end|>\n\n' }}
+    {%- if ns.tools %}{{ 'Environment: ipython\n' }}{% endif %}
+    {%- if ns.tools and not tools_in_user_message %}
+        {{- 'Functions:\n\n' }}
+        {%- for t in tools %}{{ t | tojson(indent=4) + '\n\n' }}{% endfor %}
+    {%- endif %}
+    {{- ns.system + '<|eot|>' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}{{ raise_exception('only the first message may be of the system') }}{% endif %}
+    {%- if message.role == 'user' and ns.first and ns.tools and tools_in_user_message %}
+        {{- '<|header_start|>user<|header_end|>\n\n' }}
+        {%- for t in tools %}
+            {{- t | tojson(indent=4) }}
+            {{- '\n\n' }}
+        {%- endfor %}
+        {{- message.content|trim + '<|eot|>' }}
+        {%- set ns.first = false %}
+    {%- elif message.role == 'tool' or message.role == 'ipython' %}
+        {{- '<|header_start|>ipython<|header_end|>\n\n' }}
+        {%- if message.content is mapping or message.content is iterable %}
+            {{- message.content | tojson }}
+        {%- else %}
+            {{- message.content }}
+        {%- endif %}
+        {{- '<|eot|>' }}
+    {%- elif 'tool_calls' in message and message.tool_calls|length > 0 %}
+        {{- '<|header_start|>assistant<|header_end|>\n\n<|python_start|>' + message.content + '<|python_end|>' }}
+        {%- for call in message.tool_calls %}
+            {%- set f = call.function %}
+            {{- '{"name": "' + f.name + '", "parameters": ' }}
+            {{- f.arguments | tojson }}
+            {{- '}' }}
+        {%- endfor %}
+        {{- '<|eot|>' }}
+    {%- else %}
+        {{- '<|header_start|>' + message['role'] + '<|header_end|>\n\n' }}
+        {%- if message['content'] is string %}
+            {{- message['content'] }}
+        {%- else %}
+            {%- for content in message['content'] %}
+                {%- if content['type'] == 'image' %}{{ '<|image|>' }}{% elif content['type'] == 'text' %}{{ content['text'] }}{% endif %}
+            {%- endfor %}
+        {%- endif %}
+        {{- '<|eot|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|header_start|>assistant<|header_end|>\n\n' }}{% endif %}
+"""
+
+# Corners of the language that templates use.
+CORNERS = """{% set words = messages[0].content.split() %}
+{% for w in words %}
+  {% if loop.index0 == 3 %}{% break %}{% endif %}
+  {% if w.startswith('skip') %}{% continue %}{% endif %}
+  {{ loop.index }}:{{ w.upper() }}|{{ w | length }}
+{% endfor %}
+{% macro show(x, sep=', ') %}{{ x | join(sep) }}{% endmacro %}
+{{ show(words, sep='-') }}
+{{ messages | selectattr('role', 'equalto', 'user') | list | length }}
+{{ messages[-1].content.strip() }}{{ messages[::-1][0].role }}
+{%- generation %}
+ generated
+{%- endgeneration %}
+{{ {'b': 1, 'a': [none, true, 1.5, 'é"<>&']} | tojson }}
+{{ {'b': 1, 'a': []} | tojson(indent=2) }}
+{% for key, value in {'x': 1, 'y': 2}.items() %}{{ key ~ '=' ~ value }}{% if not loop.last %};{% endif %}{% endfor %}
+{{ 'abc'[1:] ~ 'x' * 3 }} {{ 7 // 2 }} {{ 7 % 3 }} {{ 2 ** 5 }}
+{{- '  a  '.lstrip() }}|{{ 'a,b'.split(',')[1] }}|{{ 'x' in 'xyz' }}|{{ undefined_name is defined }}|{{ none }}
+{{ 'title case'.title() }} {{ 'AbC'.lower() }} {{ 'a-b-c'.replace('-', '+') }} {{ ('%s=%d' | format('n', 5)) }}
+"""
+
+
+def hf(message: dict) -> dict:
+    """A message of a messages file as Hugging Face's templates take it."""
+    out = {"role": message["role"], "content": message["content"]}
+    if calls := message.get("tool_calls"):
+        out["tool_calls"] = [{"type": "function", "function": call} for call in calls]
+    return out
+
+
+def templates() -> list[dict]:
+    import gguf
+
+    smollm2 = gguf.GGUFReader(SMOLLM2).fields["tokenizer.chat_template"].contents()
+    plain = [[plain_message(m) for m in chat] for chat in chats()]
+    out = []
+
+    def add(name: str, source: str, messages: list[dict], tools=None, generation=True, **variables) -> None:
+        try:
+            prompt = render_jinja_template(
+                conversations=[[hf(m) for m in messages]], tools=tools, chat_template=source,
+                add_generation_prompt=generation, bos_token="<|begin_of_text|>", eos_token="<|eot|>", **variables,
+            )[0][0]
+        except Exception as error:
+            prompt = None
+            assert "only the first message" in str(error), error
+        # The sources of SmolLM2 stay in its file.
+        entry = {"template": name, "messages": messages, "generation": generation, "prompt": prompt}
+        out.append(entry | ({"tools": tools} if tools else {}) | ({"variables": variables} if variables else {}))
+
+    for messages in plain[:9] + plain[14:]:
+        if not any(m.get("tool_calls") for m in messages):
+            add("smollm2", smollm2, messages)
+        add("llama4_like", LLAMA4_LIKE, messages)
+    for messages in (plain[1], plain[2], plain[7]):
+        add("smollm2", smollm2, messages[:1], generation=False)
+        add("llama4_like", LLAMA4_LIKE, messages, tools=TOOLS)
+        add("llama4_like", LLAMA4_LIKE, messages, tools=TOOLS, generation=False, tools_in_user_message=False)
+    add("llama4_like", LLAMA4_LIKE, [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}])
+    add("corners", CORNERS, [{"role": "user", "content": "one skipped three four five"}, {"role": "user", "content": " two  "}])
+    return out
+
+
+def smollm2_strings() -> list[dict]:
+    from llama_cpp import Llama
+
+    # llama.cpp reads text up to a NUL.
+    strings = [text for text in PLAIN + CHECK + random_strings(60) if "\0" not in text]
+    model = Llama(str(SMOLLM2), vocab_only=True, verbose=False)
+    return [{"text": text, "ids": model.tokenize(text.encode(), add_bos=False, special=False)} for text in strings]
 
 
 def write(name: str, value) -> None:

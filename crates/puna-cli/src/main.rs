@@ -1,1 +1,40 @@
-fn main() {}
+//! The `puna` command: chat with a Llama 4 file, and look into it.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")
+)]
+
+mod args;
+mod commands;
+mod failure;
+mod load;
+mod npy;
+mod output;
+mod progress;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // clap answers --help and --version, and ends with status 2 on wrong usage.
+    let cli = Cli::parse();
+    let quiet = cli.quiet;
+    let done = match cli.command.unwrap_or(Command::Chat(cli.chat)) {
+        Command::Chat(args) => commands::chat::run(&args, quiet),
+        Command::Generate(args) => commands::generate::run(&args, quiet),
+        Command::Logits(args) => commands::logits::run(&args, quiet),
+        Command::Tokenize(args) => commands::tokenize::run(&args),
+        Command::Detokenize(args) => commands::detokenize::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Dequant(args) => commands::dequant::run(&args),
+        Command::Perplexity(args) => commands::perplexity::run(&args, quiet),
+        Command::Bench(args) => commands::bench::run(&args, quiet),
+        Command::Plan(args) => commands::plan::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -14,6 +14,6 @@ pub mod matmul;
 mod ops;
 mod pool;
 
-pub use device::{CpuDevice, CpuOptions};
+pub use device::{CpuDevice, CpuOptions, Threads};
 #[cfg(feature = "std")]
 pub use pool::{TaskPanicked, ThreadPool};

@@ -187,10 +187,10 @@ fn matmul() {
 
 #[test]
 fn large_matmul_is_shared_among_threads() {
-    many(2, |devices, random| {
-        let w = devices.mat(random, DType::Q8_0, 1000, 1024, Layout::OutIn);
+    many(1, |devices, random| {
+        let w = devices.mat(random, DType::Q8_0, 300, 512, Layout::OutIn);
         for n_rows in [1, 40, 600] {
-            let (x, out) = (devices.rows(random, n_rows, 1024), devices.rows(random, n_rows, 1000));
+            let (x, out) = (devices.rows(random, n_rows, 512), devices.rows(random, n_rows, 300));
             devices.issue(MatMul { x, w: &w, bias: None, out, add: false });
             devices.compare("large MatMul", out, 5e-5);
         }
@@ -464,6 +464,34 @@ fn forks_share_until_one_writes() {
         assert_eq!(read(device, a), [1.0, 9.0, 3.0, 4.0]);
         assert!(fork.read(&Rows::new(a, 1, 4), &mut [0.0; 4]).is_err());
     }
+}
+
+/// Two sessions on one pool at once, one of which must then do without the other threads.
+#[test]
+fn devices_that_share_a_pool_work_at_the_same_time() {
+    let pool = Arc::new(ThreadPool::new(2).unwrap());
+    let options = CpuOptions { threads: Threads::Shared(pool), ..CpuOptions::default() };
+    let mut device = CpuDevice::new(options).unwrap();
+    let values = Random(1).floats(512 * 512);
+    let w = Mat::plain(device.load(&Region::from_vec(bytes(&values))).unwrap(), DType::F32, 512, 512);
+    let (x, out) = (device.alloc(Elem::F32, 512 * 8).unwrap(), device.alloc(Elem::F32, 512 * 8).unwrap());
+    device.write(x, 0, &values[..512 * 8]).unwrap();
+    let mut forks: Vec<Box<dyn Device>> = (0..3).map(|_| device.fork().unwrap()).collect();
+    let (x, out) = (Rows::new(x, 8, 512), Rows::new(out, 8, 512));
+    let results: Vec<Vec<f32>> = std::thread::scope(|scope| {
+        let run = |d: &mut Box<dyn Device>| {
+            let mut read = vec![0.0; out.len()];
+            for _ in 0..200 {
+                d.issue(&MatMul { x, w: &w, bias: None, out, add: false }.into()).unwrap();
+            }
+            d.read(&out, &mut read).unwrap();
+            read
+        };
+        let threads: Vec<_> = forks.iter_mut().map(|d| scope.spawn(move || run(d))).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert!(results[0].iter().any(|&v| v != 0.0));
+    assert!(results.iter().all(|r| *r == results[0]));
 }
 
 #[test]

@@ -128,11 +128,6 @@ impl Loaded {
     /// When anything is off by more than [`tolerance`] allows.
     pub fn check(&self, golden: &Golden, rounding: Rounding) -> (f32, f32) {
         let expected = golden.expected(rounding);
-        let long = golden.prompt.len() > 1000;
-        let (logits_tolerance, hidden_tolerance) = match long {
-            true => (tolerance::LOGITS_LONG, tolerance::HIDDEN_LONG),
-            false => (tolerance::LOGITS, tolerance::HIDDEN),
-        };
         let trace = self.trace(&golden.prompt, golden.prompt.len());
         let (mut logits_off, mut hidden_off) = (0.0f32, 0.0f32);
         assert_eq!(trace.hidden.len(), expected.hidden.len(), "{}: layers", golden.name);
@@ -147,13 +142,13 @@ impl Loaded {
                     &what,
                     &trace.hidden[layer][position],
                     row,
-                    hidden_tolerance,
+                    tolerance::HIDDEN,
                 ));
             }
         }
         for (row, &position) in expected.logits.iter().zip(&expected.positions) {
             let what = format!("{} {rounding:?}: logits at position {position}", golden.name);
-            logits_off = logits_off.max(assert_close(&what, &trace.logits[position], row, logits_tolerance));
+            logits_off = logits_off.max(assert_close(&what, &trace.logits[position], row, tolerance::LOGITS));
         }
         if !expected.greedy.is_empty() {
             let greedy = self.greedy(&golden.prompt, expected.greedy.len());

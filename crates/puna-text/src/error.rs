@@ -70,6 +70,7 @@ impl TextError {
         Self::Malformed { what, at: clip(at), expected: expected.into(), found: clip(found) }
     }
 
+    #[cfg(feature = "tokenizer")]
     pub(crate) fn unsupported(what: &'static str, found: impl fmt::Display, supported: &'static str) -> Self {
         Self::Unsupported { what, found: clip(found), supported }
     }

@@ -1,6 +1,6 @@
 //! The special tokens of Llama 4 and Llama 3, as Meta's `tokenizer.py` lays them out behind the ordinary ranks.
 
-use alloc::{borrow::Cow, format, string::String};
+use alloc::{borrow::Cow, format};
 
 /// Ordinary tokens of Llama 4: ids 0..200,000 are merge ranks.
 pub const LLAMA4_RANKS: u32 = 200_000;
@@ -106,6 +106,7 @@ pub fn llama3(index: u32) -> Option<Cow<'static, str>> {
 /// Tokens that end an answer in the model families this runtime serves, known by their text.
 ///
 /// A GGUF file names one end token only, and none of Llama 4's files names `<|eom|>`.
+#[cfg(feature = "tokenizer")]
 pub(crate) fn ends_answer(text: &str) -> bool {
     matches!(
         text,
@@ -123,7 +124,8 @@ pub(crate) fn ends_answer(text: &str) -> bool {
 }
 
 /// Every special token of a family, in order.
-pub(crate) fn all(name: fn(u32) -> Option<Cow<'static, str>>) -> impl Iterator<Item = String> {
+#[cfg(feature = "tokenizer")]
+pub(crate) fn all(name: fn(u32) -> Option<Cow<'static, str>>) -> impl Iterator<Item = alloc::string::String> {
     (0..).map_while(name).map(Cow::into_owned)
 }
 

@@ -1,8 +1,8 @@
 //! The Jinja chat template that a model file carries, rendered as Hugging Face renders it.
 
-use std::{format, string::String, string::ToString, vec::Vec};
+use std::{borrow::Cow, format, string::String, string::ToString, vec::Vec};
 
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig};
 
 use crate::chat::{Message, Part};
@@ -60,6 +60,13 @@ impl ChatTemplate {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
         environment.add_filter("tojson", tojson);
+        environment.set_formatter(|out, state, value| match value.kind() {
+            ValueKind::Bool => {
+                out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from)
+            }
+            ValueKind::None => out.write_str("None").map_err(Error::from),
+            _ => minijinja::escape_formatter(out, state, value),
+        });
         environment.add_template_owned(NAME, without_generation_tags(source)).map_err(template_error)?;
         Ok(Self { environment })
     }
@@ -82,7 +89,7 @@ impl ChatTemplate {
         }
         context.extend(input.variables.iter().map(|(name, json)| ((*name).into(), value(json))));
         let template = self.environment.get_template(NAME).map_err(template_error)?;
-        template.render(context.into_iter().collect::<Value>()).map_err(template_error)
+        template.render(Value::from_pairs(context)).map_err(template_error)
     }
 }
 
@@ -97,16 +104,16 @@ fn template_error(error: Error) -> TextError {
 fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else { break };
-        let (before, tag) = (&rest[..start + 2], &rest[start + 2..start + length]);
-        out.push_str(before);
-        match tag.trim_matches(['-', '+']).trim() {
-            "generation" => out.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => out.push_str(&tag.replace("endgeneration", "endif")),
-            _ => out.push_str(tag),
-        }
-        rest = &rest[start + length..];
+    while let Some((before, after)) = rest.split_once("{%")
+        && let Some((tag, next)) = after.split_once("%}")
+    {
+        let tag = match tag.trim_matches(['-', '+']).trim() {
+            "generation" => Cow::Owned(tag.replace("generation", "if true")),
+            "endgeneration" => Cow::Owned(tag.replace("endgeneration", "endif")),
+            _ => Cow::Borrowed(tag),
+        };
+        out.extend([before, "{%", &tag, "%}"]);
+        rest = next;
     }
     out.push_str(rest);
     out
@@ -127,7 +134,7 @@ fn message(message: &Message) -> Value {
         };
         entries.push(("tool_calls".into(), message.tool_calls.iter().map(call).collect()));
     }
-    entries.into_iter().collect()
+    Value::from_pairs(entries)
 }
 
 fn part(part: &Part) -> Value {
@@ -138,7 +145,7 @@ fn part(part: &Part) -> Value {
 }
 
 fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    entries.into_iter().collect()
+    Value::from_pairs(entries)
 }
 
 fn value(json: &Json) -> Value {
@@ -149,7 +156,9 @@ fn value(json: &Json) -> Value {
         Json::Float(x) => (*x).into(),
         Json::String(s) => s.as_str().into(),
         Json::Array(items) => items.iter().map(value).collect(),
-        Json::Object(entries) => entries.iter().map(|(key, item)| (key.as_str(), value(item))).collect(),
+        Json::Object(entries) => {
+            Value::from_pairs(entries.iter().map(|(key, item)| (key.as_str(), value(item))))
+        }
     }
 }
 
@@ -162,12 +171,10 @@ fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     options.assert_all_used()?;
     let indent = indent.map(|indent| indent.min(64));
     let text = json_of(value, 0)?.dump(JsonStyle { indent, ascii });
-    // Marked as safe, so that no later step escapes it.
-    Ok(Value::from_safe_string(text))
+    Ok(text.into())
 }
 
 fn json_of(value: &Value, depth: usize) -> Result<Json, Error> {
-    use minijinja::value::ValueKind;
     let refuse = |message: String| Err(Error::new(ErrorKind::InvalidOperation, message));
     if depth > 128 {
         return refuse("tojson: nested more than 128 levels".into());
@@ -260,4 +267,64 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let month = (5 * day + 2) / 153;
     let calendar = if month < 10 { month + 3 } else { month - 9 };
     (era * 400 + year + i64::from(calendar <= 2), calendar, day - (153 * month + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(source: &str, input: &TemplateInput<'_>) -> Result<String, TextError> {
+        ChatTemplate::new(source)?.render(input)
+    }
+
+    #[test]
+    fn time_is_what_the_caller_says() {
+        // 2024-02-29 13:05:09 UTC, a Thursday.
+        let input = TemplateInput { now: Some(1_709_211_909), ..TemplateInput::default() };
+        let source = "{{ strftime_now('%d %b %Y|%A %a %B %F %T %I%p %y %M%%%q') }}";
+        assert_eq!(
+            render(source, &input).unwrap(),
+            "29 Feb 2024|Thursday Thu February 2024-02-29 13:05:09 01PM 24 05%%q"
+        );
+        let early = TemplateInput { now: Some(-1), ..TemplateInput::default() };
+        assert_eq!(
+            render("{{ strftime_now('%Y-%m-%d %H:%M:%S %p') }}", &early).unwrap(),
+            "1969-12-31 23:59:59 PM"
+        );
+        for now in [i64::MIN, i64::MAX] {
+            let input = TemplateInput { now: Some(now), ..TemplateInput::default() };
+            assert!(render("{{ strftime_now('%Y') }}", &input).is_ok());
+        }
+        assert_eq!(render("{{ strftime_now is defined }}", &TemplateInput::default()).unwrap(), "False");
+    }
+
+    #[test]
+    fn hostile_templates_are_refused() {
+        let fails = |source: &str| match render(source, &TemplateInput::default()) {
+            Err(error @ TextError::Template { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            fails("a\n{{ raise_exception('no system') }}"),
+            "chat template, line 2: invalid operation: no system"
+        );
+        fails("{% if %}");
+        fails("{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}");
+        fails("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}");
+        fails("{% include 'chat' %}");
+        fails("{{ 'x' * 99999999999 }}");
+        fails(&"{% if true %}".repeat(10_000));
+        fails(&format!("{{{{ {}", "(".repeat(100_000)));
+        let large = "x".repeat(MAX_SOURCE + 1);
+        assert!(matches!(ChatTemplate::new(&large), Err(TextError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn images_and_parts_reach_the_template() {
+        use crate::chat::ImageLayout;
+        let message = Message::user("look: ").with(Part::Image(ImageLayout::new(1, 1)));
+        let input = TemplateInput { messages: &[message], ..TemplateInput::default() };
+        let source = "{% for p in messages[0].content %}{{ p.type }}={{ p.text }};{% endfor %}";
+        assert_eq!(render(source, &input).unwrap(), "text=look: ;image=;");
+    }
 }

@@ -1,15 +1,26 @@
 //! Strings and chats against Meta's own Python code, on Meta's own tokenizer files.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs, reason = "test code")]
+#![cfg(feature = "tokenizer")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "test code"
+)]
 
 mod common;
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use common::{golden, golden_file, ids, model};
 use puna_text::chat::{ImageLayout, Llama4Prompt, Message, Part, Role, ToolFormat, parse_messages};
-use puna_text::{Json, JsonStyle, Special, Tokenizer};
+use puna_text::{GgufVocab, Json, JsonStyle, Special, Tokenizer};
 use serde_json::Value;
+
+const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 fn llama4() -> &'static Tokenizer {
     static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
@@ -24,7 +35,8 @@ fn llama4() -> &'static Tokenizer {
 
 fn fnv1a64(ids: &[u32]) -> String {
     let bytes = ids.iter().flat_map(|id| id.to_le_bytes());
-    let hash = bytes.fold(0xcbf29ce484222325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3));
+    let hash =
+        bytes.fold(0xcbf29ce484222325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3));
     format!("{hash:016x}")
 }
 
@@ -67,7 +79,10 @@ fn strings_equal_llama_3() {
 #[test]
 fn ids_are_those_of_the_specification() {
     let tokenizer = llama4();
-    assert_eq!((tokenizer.vocab_size(), tokenizer.bos(), tokenizer.adds_bos()), (202_048, Some(200_000), true));
+    assert_eq!(
+        (tokenizer.vocab_size(), tokenizer.bos(), tokenizer.adds_bos()),
+        (202_048, Some(200_000), true)
+    );
     assert_eq!(tokenizer.stop_ids(), [200_001, 200_007, 200_008]);
     for (text, expected) in [
         ("Hello, world!", &[19873, 24, 3817, 13][..]),
@@ -104,8 +119,8 @@ fn ids_are_those_of_the_specification() {
     assert_eq!(
         Llama4Prompt::new().encode(tokenizer, &chat, true).unwrap(),
         [
-            200000, 200005, 15651, 200006, 368, 4662, 583, 262, 19933, 43910, 200008, 200005, 1556, 200006, 368, 25181,
-            200008, 200005, 140680, 200006, 368
+            200000, 200005, 15651, 200006, 368, 4662, 583, 262, 19933, 43910, 200008, 200005, 1556, 200006,
+            368, 25181, 200008, 200005, 140680, 200006, 368
         ]
     );
 }
@@ -134,7 +149,8 @@ fn chats_equal_meta_s_chat_format() {
         let mut pushed = Vec::new();
         for (i, message) in messages.iter().enumerate() {
             let last = i + 1 == messages.len();
-            pushed.extend(prompt.encode_turns(llama4(), std::slice::from_ref(message), i == 0, last).unwrap());
+            pushed
+                .extend(prompt.encode_turns(llama4(), std::slice::from_ref(message), i == 0, last).unwrap());
         }
         assert_eq!(pushed, whole);
     }
@@ -157,7 +173,96 @@ fn images_take_the_tokens_of_their_layout() {
 
     let single: Vec<_> = ImageLayout::new(1, 1).tokens().collect();
     assert_eq!(single.len(), 147);
-    assert_eq!((single[0], single[1], single[2], single[146]), ("<|image_start|>", "<|image|>", "<|patch|>", "<|image_end|>"));
+    assert_eq!(
+        (single[0], single[1], single[2], single[146]),
+        ("<|image_start|>", "<|image|>", "<|patch|>", "<|image_end|>")
+    );
+}
+
+/// The text of a token in byte-level vocabularies: printable Latin-1 stands for itself, other bytes for U+0100 and up.
+fn byte_level(token: &[u8]) -> String {
+    let plain = |b: u8| matches!(b, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
+    let char_of = |b: u8| match plain(b) {
+        true => char::from(b),
+        false => char::from_u32(0x100 + (0..b).filter(|&b| !plain(b)).count() as u32).unwrap(),
+    };
+    token.iter().map(|&b| char_of(b)).collect()
+}
+
+/// Hugging Face's converter writes every pair of tokens whose texts make a third as a merge, about 439,000 of them; we
+/// keep one for each token. Both must give the same ids, as must the three kinds of file.
+#[test]
+fn files_with_all_merges_give_the_ids_of_the_rank_file() {
+    let vocab_size = llama4().vocab_size() as u32;
+    let bytes: Vec<&[u8]> = (0..200_000).map(|id| llama4().token_bytes(id).unwrap()).collect();
+    let ranks: HashMap<&[u8], usize> = bytes.iter().enumerate().map(|(rank, token)| (*token, rank)).collect();
+    let mut tokens: Vec<String> = bytes.iter().map(|token| byte_level(token)).collect();
+    let mut merges = Vec::new();
+    for token in &bytes {
+        let cuts = (1..token.len()).map(|at| token.split_at(at));
+        let mut pairs: Vec<(usize, usize)> =
+            cuts.filter_map(|(l, r)| Some((*ranks.get(l)?, *ranks.get(r)?))).collect();
+        pairs.sort_unstable();
+        merges.extend(pairs.iter().map(|&(l, r)| format!("{} {}", tokens[l], tokens[r])));
+    }
+    assert!(merges.len() > 400_000);
+    tokens.extend(
+        (200_000..vocab_size)
+            .map(|id| String::from_utf8(llama4().token_bytes(id).unwrap().to_vec()).unwrap()),
+    );
+    let types: Vec<i32> = (0..vocab_size).map(|id| if id < 200_000 { 1 } else { 3 }).collect();
+
+    let token_refs: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let merge_refs: Vec<&str> = merges.iter().map(String::as_str).collect();
+    let start = Instant::now();
+    let gguf = Tokenizer::from_gguf_parts(&GgufVocab {
+        architecture: "llama4",
+        model: "gpt2",
+        pre: "default",
+        tokens: &token_refs,
+        merges: &merge_refs,
+        token_types: &types,
+        bos: Some(200_000),
+        eos: Some(200_008),
+        ..GgufVocab::default()
+    })
+    .unwrap();
+    eprintln!("GGUF: {} tokens and {} merges took {:?}", tokens.len(), merges.len(), start.elapsed());
+
+    let added = (200_000..vocab_size).map(|id| {
+        serde_json::json!({"id": id, "content": tokens[id as usize], "special": true, "single_word": false, "normalized": false})
+    });
+    let vocab: serde_json::Map<String, Value> =
+        tokens[..200_000].iter().zip(0u32..).map(|(token, id)| (token.clone(), id.into())).collect();
+    let json = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": added.collect::<Vec<_>>(),
+        "normalizer": null,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": O200K}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}
+        ]},
+        "post_processor": {"type": "Sequence", "processors": [
+            {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true},
+            {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|begin_of_text|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {}}
+        ]},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges.iter().map(|m| m.split_once(' ').unwrap()).collect::<Vec<_>>(), "ignore_merges": true, "byte_fallback": false}
+    });
+    let json = serde_json::to_vec(&json).unwrap();
+    let start = Instant::now();
+    let hf = Tokenizer::from_json(&json).unwrap();
+    eprintln!("tokenizer.json of {} bytes took {:?}", json.len(), start.elapsed());
+
+    let golden = golden("llama4.json");
+    for tokenizer in [&gguf, &hf] {
+        agrees(tokenizer, &golden["plain"], Special::AsText);
+        agrees(tokenizer, &golden["recognised"], Special::Recognize);
+        assert_eq!((tokenizer.bos(), tokenizer.adds_bos()), (Some(200_000), true));
+        assert_eq!(tokenizer.stop_ids(), [200_001, 200_007, 200_008]);
+        assert_eq!(tokenizer.vocab_size(), 202_048);
+        assert!((0..vocab_size).all(|id| tokenizer.token_bytes(id) == llama4().token_bytes(id)));
+    }
 }
 
 #[test]
@@ -166,7 +271,12 @@ fn building_and_long_texts_take_little_time() {
     let start = Instant::now();
     let tokenizer = Tokenizer::from_rank_file(&file).unwrap();
     let built = start.elapsed();
-    let mut texts = Vec::from(["a".repeat(2_000_000), " ".repeat(2_000_000), "\n ".repeat(1_000_000), "<|".repeat(1_000_000)]);
+    let mut texts = Vec::from([
+        "a".repeat(2_000_000),
+        " ".repeat(2_000_000),
+        "\n ".repeat(1_000_000),
+        "<|".repeat(1_000_000),
+    ]);
     texts.push("The llama's 12 kids, who'd eaten 3.5 kg of grass, slept well.\n".repeat(32_000));
     eprintln!("built in {built:?}");
     for text in &texts {

@@ -66,6 +66,11 @@ impl Error {
         Error(Box::new(Inner { kind, place: None, cause: Cause::Message(message.to_string()) }))
     }
 
+    pub(crate) fn of(cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Error(Box::new(Inner { kind: cause.kind(), place: None, cause }))
+    }
+
     pub(crate) fn input(message: impl Display) -> Self {
         Error::new(ErrorKind::BadInput, message)
     }
@@ -137,10 +142,7 @@ pub(crate) trait Lift<T> {
 
 impl<T, E: Into<Cause>> Lift<T> for Result<T, E> {
     fn lift(self) -> Result<T, Error> {
-        self.map_err(|e| {
-            let cause = e.into();
-            Error(Box::new(Inner { kind: cause.kind(), place: None, cause }))
-        })
+        self.map_err(Error::of)
     }
 }
 

@@ -54,7 +54,12 @@ impl Session {
         let inner = &model.0;
         let state_options = state_options(&inner.llama.config, options);
         let device = inner.device.fork().lift()?;
-        let state = SessionState::new(inner.llama.clone(), device, &state_options).lift()?;
+        let state = SessionState::new(inner.llama.clone(), device, &state_options);
+        // What is out of range here is an option of the caller's, not something in a file.
+        let state = state.map_err(|e| match e {
+            LlamaError::Config { .. } => Error::input(e),
+            e => Error::of(e),
+        })?;
         let mut logits = Vec::new();
         let vocab = inner.llama.config.vocab_size;
         let refused = |_| {

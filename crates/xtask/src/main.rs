@@ -7,6 +7,7 @@
 
 mod arrows;
 mod code;
+mod fuzz;
 mod goldens;
 mod models;
 mod nostd;
@@ -23,7 +24,9 @@ usage: cargo xtask COMMAND
   models    fetch what tests use into target/models: a small model, tokenizers, a text
   tidy      house rules: crate dependencies, places of unsafe, file sizes, module docs, silence of libraries
   nostd     prove that the no_std crates link without std
-  goldens   make the files below tests/goldens again (needs Python; see crates/xtask/src/goldens.rs)";
+  goldens   make the files below tests/goldens again (needs Python; see crates/xtask/src/goldens.rs)
+  fuzz [TARGET|all] [SECONDS]
+            run fuzz targets with coverage guidance, ten minutes each unless told otherwise";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +36,9 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(),
         ["nostd"] => nostd::nostd(),
         ["goldens"] => goldens::goldens(),
+        ["fuzz"] => fuzz::fuzz(None, None),
+        ["fuzz", target] => fuzz::fuzz(Some(target), None),
+        ["fuzz", target, seconds] => fuzz::fuzz(Some(target), Some(seconds)),
         _ => {
             run::say(USAGE);
             return ExitCode::from(2);

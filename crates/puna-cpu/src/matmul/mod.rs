@@ -2,6 +2,7 @@
 
 mod pack;
 
+pub(crate) use pack::Q8Row;
 pub use pack::{Form, Packed};
 
 use crate::isa::Isa;
@@ -182,7 +183,7 @@ impl Kernels {
         tile: &mut [f32],
     ) {
         if x.n_rows <= FEW_ROWS {
-            self.enter(Dot { w: *w, x: *x, outs, tile, block: PhantomData::<B> });
+            self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> });
         } else {
             tile::product::<B>(self, *w, *x, outs, scratch, tile);
         }

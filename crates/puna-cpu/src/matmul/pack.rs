@@ -74,12 +74,6 @@ impl<'a> Packed<'a> {
         let steps_to_scale = self.form.group() / 32;
         Q8Row { codes, d, sums: &rest[..n / 16 * 2], steps_to_scale }
     }
-
-    /// The rows `from..to`.
-    pub(crate) fn rows(&self, from: usize, to: usize) -> Self {
-        let len = self.form.row_bytes(self.n_in);
-        Self { n_rows: to - from, bytes: &self.bytes[from * len..to * len], ..*self }
-    }
 }
 
 /// A row of 8-bit codes, padded with zeros to whole super-blocks.

@@ -41,7 +41,15 @@ pub(crate) trait Simd: Copy {
     /// `v * 2^n` for whole `n` in `-252 ..= 254`, overflowing to infinity and underflowing gradually.
     fn scale2(self, v: Self::V, n: Self::V) -> Self::V;
     fn sum(self, v: Self::V) -> f32;
+    /// The sums of two vectors.
+    #[inline(always)]
+    fn sums(self, v: [Self::V; 2]) -> [f32; 2] {
+        v.map(|v| self.sum(v))
+    }
     fn largest(self, v: Self::V) -> f32;
+    /// Asks for a cache line that will be read soon; any address will do.
+    #[inline(always)]
+    fn prefetch(self, _line: *const f16) {}
 
     /// `exp(x)` to about 1 ulp.
     ///
@@ -55,7 +63,7 @@ pub(crate) trait Simd: Copy {
         let r = self.fma(n, c(-0.693_359_4), x);
         let r = self.fma(n, c(2.121_944_4e-4), r);
         let mut p = c(1.987_569_1e-4);
-        for k in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        for k in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.500_000_1] {
             p = self.fma(p, r, c(k));
         }
         let p = self.fma(self.mul(p, r), r, r);
@@ -241,6 +249,12 @@ mod x86 {
                 let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
                 _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
             };
+            sums(v: [__m256; 2]) -> [f32; 2] = {
+                let v = _mm256_hadd_ps(v[0], v[1]);
+                let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let v = _mm_add_ps(v, _mm_movehdup_ps(v));
+                [_mm_cvtss_f32(v), _mm_cvtss_f32(_mm_movehl_ps(v, v))]
+            };
             largest(v: __m256) -> f32 = {
                 let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
                 let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
@@ -252,6 +266,12 @@ mod x86 {
             store(to: *mut f32, v: __m256) = _mm256_storeu_ps(to, v);
             load_f16(from: *const f16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
             store_f16(to: *mut f16, v: __m256) = _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+        }
+
+        #[inline(always)]
+        fn prefetch(self, line: *const f16) {
+            // SAFETY: a prefetch reads nothing that a program could see and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
         }
     }
 
@@ -279,6 +299,61 @@ mod x86 {
             store(to: *mut f32, v: __m512) = _mm512_storeu_ps(to, v);
             load_f16(from: *const f16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
             store_f16(to: *mut f16, v: __m512) = _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<NEAREST>(v));
+        }
+
+        #[inline(always)]
+        fn prefetch(self, line: *const f16) {
+            // SAFETY: a prefetch reads nothing that a program could see and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `exp` of each value, in place; a multiple of the widest vector.
+    struct Exp<'a>(&'a mut [f32]);
+
+    impl Kernel for Exp<'_> {
+        type Out = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            for v in self.0.chunks_exact_mut(S::N) {
+                // SAFETY: a chunk has `N` values.
+                unsafe { s.store(v.as_mut_ptr(), s.exp(s.load(v.as_ptr()))) }
+            }
+        }
+    }
+
+    #[test]
+    fn exp_is_exact_to_two_units_in_the_last_place() {
+        let inputs: alloc::vec::Vec<f32> = (0..64_000).map(|i| i as f32 * 0.003_1 - 105.0).collect();
+        for isa in Isa::available() {
+            let mut values = inputs.clone();
+            run(isa, Exp(&mut values));
+            for (x, v) in inputs.iter().zip(values) {
+                let exact = libm::exp(f64::from(*x));
+                let rounded = exact as f32;
+                // Below the smallest normal number, one step is the smallest number there is.
+                let ulp =
+                    f64::from(rounded.max(f32::MIN_POSITIVE).next_up() - rounded.max(f32::MIN_POSITIVE));
+                let near = v == rounded || (f64::from(v) - exact).abs() <= 2.0 * ulp;
+                assert!(near, "{}: exp({x}) is {v}, not {exact}", isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn exp_of_what_is_not_finite() {
+        for isa in Isa::available() {
+            let mut values = [0.0; 16];
+            values[..4].copy_from_slice(&[f32::NEG_INFINITY, f32::INFINITY, f32::NAN, -1e30]);
+            run(isa, Exp(&mut values));
+            assert_eq!((values[0], values[1], values[3]), (0.0, f32::INFINITY, 0.0), "{}", isa.name());
+            assert!(values[2].is_nan(), "{}", isa.name());
         }
     }
 }

@@ -131,7 +131,7 @@ impl ThreadPool {
         let turn = if alone { None } else { self.turn.try_lock().ok() };
         let ok = match turn {
             Some(_turn) => self.share(n_tasks, f),
-            None => (0..n_tasks).fold(true, |ok, task| guarded(f, task, 0) && ok),
+            None => (0..n_tasks).filter(|&task| !guarded(f, task, 0)).count() == 0,
         };
         if ok { Ok(()) } else { Err(TaskPanicked) }
     }

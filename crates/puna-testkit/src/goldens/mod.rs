@@ -25,7 +25,6 @@ use std::path::Path;
 
 /// How a model's weights were rounded before transformers ran it, and the file that rounds them so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(non_camel_case_types, reason = "the names are those of the formats")]
 pub enum Rounding {
     /// As they are.
     F32,

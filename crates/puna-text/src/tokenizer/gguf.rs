@@ -113,7 +113,8 @@ pub(super) fn read(vocab: &GgufVocab<'_>) -> Result<Parts, TextError> {
         .iter()
         .enumerate()
         .map(|(id, text)| match vocab.token_types.get(id).copied().unwrap_or(1) {
-            _ if special::ends_answer(text) => Ok(Type::Special),
+            // Files without types have only names to tell by.
+            _ if vocab.token_types.is_empty() && special::ends_answer(text) => Ok(Type::Special),
             2 | 3 => Ok(Type::Special),
             4 => Ok(Type::Added),
             6 => Ok(Type::Byte),
@@ -133,13 +134,15 @@ pub(super) fn read(vocab: &GgufVocab<'_>) -> Result<Parts, TextError> {
         "gpt2" => {
             let pre = pre_tokenizer(vocab)?;
             (
-                Engine::Bpe(bytes_bpe(vocab, &types, &pre)?),
+                Engine::Bpe(Box::new(bytes_bpe(vocab, &types, &pre)?)),
                 byte_table(vocab, &types)?,
                 pre.adds_bos,
                 pre.meta_cuts,
             )
         }
-        "llama" => (Engine::Spm(sentence_piece(vocab, &types)?), meta_table(vocab, &types)?, true, false),
+        "llama" => {
+            (Engine::Spm(Box::new(sentence_piece(vocab, &types)?)), meta_table(vocab, &types)?, true, false)
+        }
         other => return Err(TextError::unsupported("tokenizer model", other, "gpt2, llama")),
     };
     let adds_bos = vocab.add_bos.unwrap_or(adds_bos) && vocab.bos.is_some();
@@ -164,13 +167,13 @@ fn bytes_bpe(vocab: &GgufVocab<'_>, types: &[Type], pre: &Pre) -> Result<Bpe, Te
             )),
         })
         .collect::<Result<Vec<(String, String)>, _>>()?;
-    // Special and added tokens never come out of merges, so that no text can spell one.
+    // Special tokens never come out of merges, so that no text can spell one.
     let texts: Vec<(String, u32)> = vocab
         .tokens
         .iter()
         .zip(0u32..)
         .zip(types)
-        .filter(|(_, kind)| matches!(kind, Type::Normal | Type::Byte))
+        .filter(|(_, kind)| **kind != Type::Special)
         .map(|((text, id), _)| (String::from(*text), id))
         .collect();
     let splitter = Splitter::new(pre.patterns)?;

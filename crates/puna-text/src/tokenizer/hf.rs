@@ -1,6 +1,9 @@
 //! Hugging Face `tokenizer.json`, as far as byte-pair models of the Llama family use it.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, format, string::String, vec::Vec};
+use std::{
+    borrow::Cow, boxed::Box, collections::BTreeMap, collections::HashMap, fmt, format, string::String,
+    vec::Vec,
+};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -140,10 +143,19 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
     let byte_fallback = model.byte_fallback.unwrap_or(false);
     let table = table(&model.vocab.0, &file.added_tokens, bytes, byte_fallback)?;
 
-    // Tokens that are added are found in the text before merging, so merging must not give them.
-    let added_ids: std::collections::HashSet<u32> = file.added_tokens.iter().map(|token| token.id).collect();
+    // Special tokens never come out of merges, so that no text can spell one.
+    let added: HashMap<&str, &AddedEntry> =
+        file.added_tokens.iter().map(|token| (token.content.as_str(), token)).collect();
     let mut tokens = model.vocab.0;
-    tokens.retain(|(text, id)| !added_ids.contains(id) || model.unk_token.as_ref() == Some(text));
+    for (text, id) in &tokens {
+        if let Some(token) = added.get(text.as_str()).filter(|token| token.id != *id) {
+            let at = format!("added_tokens, {text:?}");
+            return Err(TextError::malformed(WHAT, at, format!("id {id}, as in vocab"), token.id));
+        }
+    }
+    tokens.retain(|(text, _)| {
+        !added.get(text.as_str()).is_some_and(|token| token.special) || model.unk_token.as_ref() == Some(text)
+    });
     let merges = model.merges.into_iter().map(|Merge(left, right)| (left, right)).collect();
     let options = Options {
         whole_pieces: model.ignore_merges.unwrap_or(false),
@@ -151,7 +163,7 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
         unk: model.unk_token,
         fuse_unk: model.fuse_unk.unwrap_or(false),
     };
-    let engine = Engine::Bpe(Bpe::new(tokens.into_iter(), merges, options, form)?);
+    let engine = Engine::Bpe(Box::new(Bpe::new(tokens.into_iter(), merges, options, form)?));
 
     let id = |name: &str| file.added_tokens.iter().find(|token| token.content == name).map(|token| token.id);
     let template = file.post_processor.as_ref().and_then(leading_special);

@@ -14,7 +14,7 @@ mod spm;
 mod tests;
 mod vocab;
 
-use std::{string::String, vec::Vec};
+use std::{boxed::Box, string::String, vec::Vec};
 
 use added::{Added, AddedTokens};
 pub use gguf::GgufVocab;
@@ -49,8 +49,8 @@ pub struct Tokenizer {
 
 #[derive(Debug)]
 enum Engine {
-    Bpe(bpe::Bpe),
-    Spm(spm::Spm),
+    Bpe(Box<bpe::Bpe>),
+    Spm(Box<spm::Spm>),
 }
 
 /// What a file format gives; [`Tokenizer`] is made of it.

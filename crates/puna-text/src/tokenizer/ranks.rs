@@ -1,6 +1,6 @@
 //! Meta's `tokenizer.model`: a line for each token, its bytes in base64 and its merge rank.
 
-use std::{collections::HashMap, format, string::String, vec::Vec};
+use std::{boxed::Box, collections::HashMap, format, string::String, vec, vec::Vec};
 
 use super::added::Added;
 use super::bpe::{Bpe, Form, Options};
@@ -35,7 +35,7 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
     let form = Form::ByteLevel { splitter: Splitter::new(&[pattern])?, compose: false, prefix_space: false };
     let options = Options { whole_pieces: true, ..Options::default() };
     let texts = tokens.iter().zip(0..).map(|(token, id)| (chars(token), id));
-    let engine = Engine::Bpe(Bpe::new(texts, merges, options, form)?);
+    let engine = Engine::Bpe(Box::new(Bpe::new(texts, merges, options, form)?));
     Ok(Parts {
         engine,
         table,
@@ -136,20 +136,8 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
 /// one pair for each token is the whole of rank merging. A token that merging never reaches has no pair: it is found
 /// only as a whole piece.
 fn merges(tokens: &[Vec<u8>]) -> Result<Vec<(String, String)>, TextError> {
-    let mut ranks: HashMap<&[u8], u32> = HashMap::new();
-    ranks.try_reserve(tokens.len()).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
-    for (token, rank) in tokens.iter().zip(0..) {
-        if let Some(before) = ranks.insert(token, rank) {
-            let found = chars(token);
-            return Err(TextError::malformed(
-                WHAT,
-                format!("ranks {before} and {rank}"),
-                "different tokens",
-                found,
-            ));
-        }
-    }
-    if let Some(byte) = (0..=255u8).find(|byte| !ranks.contains_key(&[*byte][..])) {
+    let ranks = Ranks::new(tokens)?;
+    if let Some(byte) = (0..=255u8).find(|byte| ranks.get(&[*byte]) == NONE) {
         return Err(TextError::malformed(WHAT, "tokens", format!("one of byte {byte:#04x} alone"), "none"));
     }
     let mut scratch = Vec::new();
@@ -160,12 +148,47 @@ fn merges(tokens: &[Vec<u8>]) -> Result<Vec<(String, String)>, TextError> {
     Ok(pairs.collect())
 }
 
+/// No token.
+const NONE: u32 = u32::MAX;
+
+/// The rank of each token; those of two bytes, which are asked for most, without hashing.
+struct Ranks<'t> {
+    pairs: Vec<u32>,
+    others: HashMap<&'t [u8], u32>,
+}
+
+impl<'t> Ranks<'t> {
+    fn new(tokens: &'t [Vec<u8>]) -> Result<Self, TextError> {
+        let mut ranks = Self { pairs: vec![NONE; 1 << 16], others: HashMap::new() };
+        ranks
+            .others
+            .try_reserve(tokens.len())
+            .map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
+        for (token, rank) in tokens.iter().zip(0..) {
+            let before = ranks.get(token);
+            if before != NONE {
+                let at = format!("ranks {before} and {rank}");
+                return Err(TextError::malformed(WHAT, at, "different tokens", chars(token)));
+            }
+            match token[..] {
+                [a, b] => ranks.pairs[usize::from(u16::from_be_bytes([a, b]))] = rank,
+                _ => _ = ranks.others.insert(token, rank),
+            }
+        }
+        Ok(ranks)
+    }
+
+    fn get(&self, token: &[u8]) -> u32 {
+        match *token {
+            [a, b] => self.pairs[usize::from(u16::from_be_bytes([a, b]))],
+            _ => self.others.get(token).copied().unwrap_or(NONE),
+        }
+    }
+}
+
 /// Where merging by rank cuts the token into its last two parts; `None` for one byte, or if it gets stuck before.
-fn last_cut(token: &[u8], ranks: &HashMap<&[u8], u32>, parts: &mut Vec<(usize, u32)>) -> Option<usize> {
-    const NONE: u32 = u32::MAX;
-    let rank = |from: usize, to: usize| {
-        token.get(from..to).and_then(|pair| ranks.get(pair)).copied().unwrap_or(NONE)
-    };
+fn last_cut(token: &[u8], ranks: &Ranks<'_>, parts: &mut Vec<(usize, u32)>) -> Option<usize> {
+    let rank = |from: usize, to: usize| token.get(from..to).map_or(NONE, |pair| ranks.get(pair));
     // Start of each part, and the rank of that part joined with the next.
     parts.clear();
     parts.extend((0..token.len()).map(|at| (at, rank(at, at + 2))));
@@ -176,6 +199,9 @@ fn last_cut(token: &[u8], ranks: &HashMap<&[u8], u32>, parts: &mut Vec<(usize, u
             return None;
         }
         parts.remove(i + 1);
+        if parts.len() == 2 {
+            break;
+        }
         parts[i].1 = if i + 1 < parts.len() { rank(start, end(parts, i + 2)) } else { NONE };
         if i > 0 {
             let before = parts[i - 1].0;

@@ -121,7 +121,7 @@ impl Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{string::String, vec};
+    use std::string::String;
 
     fn pieces(patterns: &[&str], text: &str) -> Vec<String> {
         let mut out = Vec::new();
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(pieces(&[DIGIT, GPT2], "x  12 y"), ["x", "  ", "1", "2", " y"]);
         assert_eq!(pieces(&[O200K], "\u{3000}\u{3000}語"), ["\u{3000}", "\u{3000}語"]);
         assert_eq!(pieces(&UNSAID, "ab. 1234567x"), ["ab", ".", " ", "123", "456", "7", "x"]);
-        assert_eq!(pieces(&[O200K], ""), vec![String::new(); 0]);
+        assert!(pieces(&[O200K], "").is_empty());
     }
 
     #[test]

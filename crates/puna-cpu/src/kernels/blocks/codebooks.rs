@@ -1,6 +1,7 @@
 //! Formats of 256 values that index codebooks: IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S.
 
 use super::{Block, Step, Symmetric, SymmetricHalves, bytes_at, f16_at};
+use crate::kernels::dot::Any;
 use half::f16;
 use puna_core::quant::codebook::{self, even_signs};
 use puna_core::quant::{iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
@@ -35,13 +36,14 @@ fn nibble(bytes: &[u8], i: usize) -> u8 {
 
 macro_rules! codebook_format {
     ($name:ident, $module:ident, $shape:ty, |$block:ident, $steps:ident| $unpack:block) => {
-        #[expect(non_camel_case_types, reason = "the name is that of the format")]
+        #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
         impl Block for $name {
             const BYTES: usize = $module::BYTES;
             const STEPS: usize = 8;
             type Shape = $shape;
+            type Dot = Any<Self>;
 
             #[inline(always)]
             fn unpack($block: &[u8], $steps: &mut [Step; 8]) {

@@ -1,18 +1,20 @@
 //! Formats of 256 values with integer scales for sub-blocks: Q2_K to Q6_K and IQ4_XS.
 
 use super::{Affine, AffineHalves, Block, Step, Symmetric, SymmetricHalves, bytes_at, f16_at};
+use crate::kernels::dot::SuperBlocks;
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 
 macro_rules! k_quant {
     ($name:ident, $module:ident, $shape:ty,
      |$block:ident, $steps:ident| $unpack:block) => {
-        #[expect(non_camel_case_types, reason = "the name is that of the format")]
+        #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
         impl Block for $name {
             const BYTES: usize = $module::BYTES;
             const STEPS: usize = 8;
             type Shape = $shape;
+            type Dot = SuperBlocks<Self>;
 
             #[inline(always)]
             fn unpack($block: &[u8], $steps: &mut [Step; 8]) {

@@ -1,6 +1,7 @@
 //! Formats of 32 values: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4.
 
 use super::{Affine, Block, Step, Symmetric, bytes_at, f16_at};
+use crate::kernels::dot::Groups;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
 /// Codes of 4 bits: 16 in the low nibbles of 16 bytes, then 16 in the high ones.
@@ -44,13 +45,14 @@ fn looked_up(q: [u8; 32], values: &[i8; 16]) -> [i8; 32] {
 
 macro_rules! legacy {
     ($name:ident, $module:ident, $shape:ty, $block:ident => $step:expr) => {
-        #[expect(non_camel_case_types, reason = "the name is that of the format")]
+        #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
         impl Block for $name {
             const BYTES: usize = $module::BYTES;
             const STEPS: usize = 1;
             type Shape = $shape;
+            type Dot = Groups<Self>;
 
             #[inline(always)]
             fn unpack($block: &[u8], steps: &mut [Step; 8]) {

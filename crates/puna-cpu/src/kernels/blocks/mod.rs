@@ -10,6 +10,7 @@ pub(crate) use k_quants::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 pub(crate) use legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use ternary::{TQ1_0, TQ2_0};
 
+use super::dot::RowDot;
 use half::f16;
 
 /// 32 consecutive weights of a row. Weight `i` is `codes[i] * scale[i / 16] - min[i / 16]`.
@@ -72,6 +73,8 @@ pub(crate) trait Block {
     const STEPS: usize;
     /// What its steps are like.
     type Shape: Shape;
+    /// What multiplies its rows with few rows of activations.
+    type Dot: RowDot;
 
     /// Unpacks a block of `BYTES` bytes into `STEPS` steps.
     fn unpack(block: &[u8], steps: &mut [Step; 8]);
@@ -79,13 +82,13 @@ pub(crate) trait Block {
 
 /// The little-endian f16 at byte `at`, widened.
 #[inline(always)]
-fn f16_at(block: &[u8], at: usize) -> f32 {
+pub(crate) fn f16_at(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// The `N` bytes from byte `at` on.
 #[inline(always)]
-fn bytes_at<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+pub(crate) fn bytes_at<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
     match block[at..].first_chunk() {
         Some(bytes) => bytes,
         None => &[0; N],

@@ -1,15 +1,17 @@
 //! Ternary formats of 256 values: TQ1_0 and TQ2_0.
 
 use super::{Block, Step, Symmetric, bytes_at, f16_at};
+use crate::kernels::dot::Any;
 use puna_core::quant::{tq1_0, tq2_0};
 
-#[expect(non_camel_case_types, reason = "the name is that of the format")]
+#[allow(non_camel_case_types, reason = "the name is that of the format")]
 pub(crate) struct TQ1_0;
 
 impl Block for TQ1_0 {
     const BYTES: usize = tq1_0::BYTES;
     const STEPS: usize = 8;
     type Shape = Symmetric<16>;
+    type Dot = Any<Self>;
 
     #[inline(always)]
     fn unpack(block: &[u8], steps: &mut [Step; 8]) {
@@ -38,13 +40,14 @@ impl Block for TQ1_0 {
     }
 }
 
-#[expect(non_camel_case_types, reason = "the name is that of the format")]
+#[allow(non_camel_case_types, reason = "the name is that of the format")]
 pub(crate) struct TQ2_0;
 
 impl Block for TQ2_0 {
     const BYTES: usize = tq2_0::BYTES;
     const STEPS: usize = 8;
     type Shape = Symmetric<16>;
+    type Dot = Any<Self>;
 
     #[inline(always)]
     fn unpack(block: &[u8], steps: &mut [Step; 8]) {

@@ -47,10 +47,6 @@ impl Lanes for Avx2 {
         v!(_mm256_set1_epi16(value))
     }
     #[inline(always)]
-    fn splat32(self, value: i32) -> __m256i {
-        v!(_mm256_set1_epi32(value))
-    }
-    #[inline(always)]
     fn and(self, a: __m256i, b: __m256i) -> __m256i {
         v!(_mm256_and_si256(a, b))
     }
@@ -59,24 +55,16 @@ impl Lanes for Avx2 {
         v!(_mm256_or_si256(a, b))
     }
     #[inline(always)]
-    fn and_not(self, a: __m256i, b: __m256i) -> __m256i {
-        v!(_mm256_andnot_si256(a, b))
+    fn splat32_halves(self, low: u32, high: u32) -> __m256i {
+        v!(_mm256_set_m128i(_mm_set1_epi32(high as i32), _mm_set1_epi32(low as i32)))
     }
     #[inline(always)]
-    fn shr16<const BITS: i32>(self, a: __m256i) -> __m256i {
-        v!(_mm256_srli_epi16::<BITS>(a))
+    fn shr16(self, a: __m256i, bits: usize) -> __m256i {
+        v!(_mm256_srl_epi16(a, _mm_cvtsi32_si128(bits as i32)))
     }
     #[inline(always)]
-    fn shl16<const BITS: i32>(self, a: __m256i) -> __m256i {
-        v!(_mm256_slli_epi16::<BITS>(a))
-    }
-    #[inline(always)]
-    fn shl32<const BITS: i32>(self, a: __m256i) -> __m256i {
-        v!(_mm256_slli_epi32::<BITS>(a))
-    }
-    #[inline(always)]
-    fn sub8(self, a: __m256i, b: __m256i) -> __m256i {
-        v!(_mm256_sub_epi8(a, b))
+    fn shl16(self, a: __m256i, bits: usize) -> __m256i {
+        v!(_mm256_sll_epi16(a, _mm_cvtsi32_si128(bits as i32)))
     }
     #[inline(always)]
     fn add32(self, a: __m256i, b: __m256i) -> __m256i {
@@ -103,21 +91,16 @@ impl Lanes for Avx2 {
         v!(_mm256_maddubs_epi16(unsigned, signed))
     }
     #[inline(always)]
-    fn dot(self, unsigned: __m256i, signed: __m256i) -> __m256i {
-        // At most 2 x 128 x 127 = 32512.
-        v!(_mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1)))
-    }
-    #[inline(always)]
-    fn dot2(self, u0: __m256i, s0: __m256i, u1: __m256i, s1: __m256i) -> __m256i {
-        // At most 4 x 63 x 127 = 32004.
+    fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
+        // Sums of 16 bits: at most 4 x 63 x 127 = 32004.
         v!({
-            let sums = _mm256_add_epi16(_mm256_maddubs_epi16(u0, s0), _mm256_maddubs_epi16(u1, s1));
+            let sums = _mm256_add_epi16(_mm256_maddubs_epi16(w[0], x[0]), _mm256_maddubs_epi16(w[1], x[1]));
             _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
         })
     }
     #[inline(always)]
     fn dot_signed(self, w: __m256i, x: __m256i) -> __m256i {
-        v!(self.dot(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)))
+        v!(_mm256_madd_epi16(self.mul8_pairs_signed(w, x), _mm256_set1_epi16(1)))
     }
     #[inline(always)]
     fn mul8_pairs_signed(self, w: __m256i, x: __m256i) -> __m256i {
@@ -142,6 +125,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn halves_low(self, a: __m256i, b: __m256i) -> __m256i {
         v!(_mm256_permute2x128_si256::<0x20>(a, b))
+    }
+    #[inline(always)]
+    fn halves_low_high(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_blend_epi32::<0xF0>(a, b))
     }
     #[inline(always)]
     fn halves_high(self, a: __m256i, b: __m256i) -> __m256i {
@@ -169,12 +156,12 @@ impl Lanes for Avx2 {
         v!(_mm256_set1_ps(value))
     }
     #[inline(always)]
-    fn fmul(self, a: __m256, b: __m256) -> __m256 {
-        v!(_mm256_mul_ps(a, b))
+    fn fsplat_halves(self, low: f32, high: f32) -> __m256 {
+        v!(_mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low)))
     }
     #[inline(always)]
-    fn fadd(self, a: __m256, b: __m256) -> __m256 {
-        v!(_mm256_add_ps(a, b))
+    fn fmul(self, a: __m256, b: __m256) -> __m256 {
+        v!(_mm256_mul_ps(a, b))
     }
     #[inline(always)]
     fn ffma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
@@ -253,10 +240,6 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn gmul(self, a: __m256, b: __m256) -> __m256 {
         v!(_mm256_mul_ps(a, b))
-    }
-    #[inline(always)]
-    fn gadd(self, a: __m256, b: __m256) -> __m256 {
-        v!(_mm256_add_ps(a, b))
     }
     #[inline(always)]
     fn gfma(self, a: __m256, b: __m256, c: __m256) -> __m256 {

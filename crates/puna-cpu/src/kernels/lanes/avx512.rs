@@ -15,10 +15,10 @@ macro_rules! v {
 
 /// Methods that are the same with AVX2.
 macro_rules! as_avx2 {
-    ($($name:ident $(<const $bits:ident>)? ($($arg:ident: $type:ty),*) -> $out:ty;)*) => {$(
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {$(
         #[inline(always)]
-        fn $name $(<const $bits: i32>)? (self, $($arg: $type),*) -> $out {
-            self.0.$name $(::<$bits>)? ($($arg),*)
+        fn $name(self, $($arg: $type),*) -> $out {
+            self.0.$name($($arg),*)
         }
     )*};
 }
@@ -45,14 +45,11 @@ impl Lanes for Avx512 {
         load2(low: &[u8; 16], high: &[u8; 16]) -> __m256i;
         splat8(value: i8) -> __m256i;
         splat16(value: i16) -> __m256i;
-        splat32(value: i32) -> __m256i;
+        splat32_halves(low: u32, high: u32) -> __m256i;
         and(a: __m256i, b: __m256i) -> __m256i;
         or(a: __m256i, b: __m256i) -> __m256i;
-        and_not(a: __m256i, b: __m256i) -> __m256i;
-        shr16<const BITS>(a: __m256i) -> __m256i;
-        shl16<const BITS>(a: __m256i) -> __m256i;
-        shl32<const BITS>(a: __m256i) -> __m256i;
-        sub8(a: __m256i, b: __m256i) -> __m256i;
+        shr16(a: __m256i, bits: usize) -> __m256i;
+        shl16(a: __m256i, bits: usize) -> __m256i;
         add32(a: __m256i, b: __m256i) -> __m256i;
         sub32(a: __m256i, b: __m256i) -> __m256i;
         eq8(a: __m256i, b: __m256i) -> __m256i;
@@ -65,25 +62,22 @@ impl Lanes for Avx512 {
         zip64_low(a: __m256i, b: __m256i) -> __m256i;
         zip64_high(a: __m256i, b: __m256i) -> __m256i;
         halves_low(a: __m256i, b: __m256i) -> __m256i;
+        halves_low_high(a: __m256i, b: __m256i) -> __m256i;
         halves_high(a: __m256i, b: __m256i) -> __m256i;
         widen8(from: &[u8; 16]) -> __m256i;
         to_f32(a: __m256i) -> __m256;
         fload(from: &[f32; 8]) -> __m256;
         fload_f16(from: &[u16; 8]) -> __m256;
         fsplat(value: f32) -> __m256;
+        fsplat_halves(low: f32, high: f32) -> __m256;
         fmul(a: __m256, b: __m256) -> __m256;
-        fadd(a: __m256, b: __m256) -> __m256;
         ffma(a: __m256, b: __m256, c: __m256) -> __m256;
         fsum(a: __m256) -> f32;
     }
 
     #[inline(always)]
-    fn dot(self, unsigned: __m256i, signed: __m256i) -> __m256i {
-        v!(_mm256_dpbusd_epi32(_mm256_setzero_si256(), unsigned, signed))
-    }
-    #[inline(always)]
-    fn dot2(self, u0: __m256i, s0: __m256i, u1: __m256i, s1: __m256i) -> __m256i {
-        v!(_mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), u0, s0), u1, s1))
+    fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
+        v!(_mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w[0], x[0]), w[1], x[1]))
     }
     #[inline(always)]
     fn dot_signed(self, w: __m256i, x: __m256i) -> __m256i {
@@ -133,10 +127,6 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn gmul(self, a: __m512, b: __m512) -> __m512 {
         v!(_mm512_mul_ps(a, b))
-    }
-    #[inline(always)]
-    fn gadd(self, a: __m512, b: __m512) -> __m512 {
-        v!(_mm512_add_ps(a, b))
     }
     #[inline(always)]
     fn gfma(self, a: __m512, b: __m512, c: __m512) -> __m512 {

@@ -41,15 +41,13 @@ pub(crate) trait Lanes: Copy {
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> Self::V;
     fn splat8(self, value: i8) -> Self::V;
     fn splat16(self, value: i16) -> Self::V;
-    fn splat32(self, value: i32) -> Self::V;
+    /// One value in the 32-bit lanes of each half.
+    fn splat32_halves(self, low: u32, high: u32) -> Self::V;
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     fn or(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `!a & b`.
-    fn and_not(self, a: Self::V, b: Self::V) -> Self::V;
-    fn shr16<const BITS: i32>(self, a: Self::V) -> Self::V;
-    fn shl16<const BITS: i32>(self, a: Self::V) -> Self::V;
-    fn shl32<const BITS: i32>(self, a: Self::V) -> Self::V;
-    fn sub8(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Shifts 16-bit lanes right, zeros coming in. The count should be a constant once loops are unrolled.
+    fn shr16(self, a: Self::V, bits: usize) -> Self::V;
+    fn shl16(self, a: Self::V, bits: usize) -> Self::V;
     fn add32(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub32(self, a: Self::V, b: Self::V) -> Self::V;
     fn eq8(self, a: Self::V, b: Self::V) -> Self::V;
@@ -59,11 +57,10 @@ pub(crate) trait Lanes: Copy {
     fn mul16_pairs(self, a: Self::V, b: Self::V) -> Self::V;
     /// Products of unsigned by signed bytes, neighbours summed to 16 bits, which must not overflow.
     fn mul8_pairs(self, unsigned: Self::V, signed: Self::V) -> Self::V;
-    /// Each 32-bit lane: the sum of its four products of unsigned bytes up to 128 by signed bytes of ±127.
-    fn dot(self, unsigned: Self::V, signed: Self::V) -> Self::V;
-    /// `dot(u0, s0) + dot(u1, s1)` for unsigned bytes up to 63.
-    fn dot2(self, u0: Self::V, s0: Self::V, u1: Self::V, s1: Self::V) -> Self::V;
-    /// As `dot` for signed bytes of any size by signed bytes of ±127.
+    /// Each 32-bit lane: the sum of four products in `w[0]` and `x[0]` and four in `w[1]` and `x[1]`, unsigned bytes up
+    /// to 63 by signed bytes of ±127.
+    fn dot2(self, w: [Self::V; 2], x: [Self::V; 2]) -> Self::V;
+    /// Each 32-bit lane: the sum of four products of signed bytes of any size by signed bytes of ±127.
     fn dot_signed(self, w: Self::V, x: Self::V) -> Self::V;
     /// As `mul8_pairs` for signed bytes of any size by signed bytes of ±127.
     fn mul8_pairs_signed(self, w: Self::V, x: Self::V) -> Self::V;
@@ -75,6 +72,8 @@ pub(crate) trait Lanes: Copy {
     fn zip64_high(self, a: Self::V, b: Self::V) -> Self::V;
     /// `[a low half, b low half]`.
     fn halves_low(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `[a low half, b high half]`.
+    fn halves_low_high(self, a: Self::V, b: Self::V) -> Self::V;
     /// `[a high half, b high half]`.
     fn halves_high(self, a: Self::V, b: Self::V) -> Self::V;
     /// Signed bytes widened to 16 bits.
@@ -86,8 +85,9 @@ pub(crate) trait Lanes: Copy {
     /// 8 halves, widened.
     fn fload_f16(self, from: &[u16; 8]) -> Self::F;
     fn fsplat(self, value: f32) -> Self::F;
+    /// One value in each half.
+    fn fsplat_halves(self, low: f32, high: f32) -> Self::F;
     fn fmul(self, a: Self::F, b: Self::F) -> Self::F;
-    fn fadd(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`.
     fn ffma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn fsum(self, a: Self::F) -> f32;
@@ -107,7 +107,6 @@ pub(crate) trait Lanes: Copy {
     fn gstore(self, a: Self::G, to: &mut [f32]);
     fn gsplat(self, value: f32) -> Self::G;
     fn gmul(self, a: Self::G, b: Self::G) -> Self::G;
-    fn gadd(self, a: Self::G, b: Self::G) -> Self::G;
     /// `a * b + c`.
     fn gfma(self, a: Self::G, b: Self::G, c: Self::G) -> Self::G;
     /// `c - a * b`.

@@ -116,10 +116,6 @@ impl Lanes for Portable {
         map16([0; 32], |_| value)
     }
     #[inline]
-    fn splat32(self, value: i32) -> V {
-        from_words([value; 8])
-    }
-    #[inline]
     fn and(self, a: V, b: V) -> V {
         zip_bytes(a, b, |a, b| a & b)
     }
@@ -128,24 +124,16 @@ impl Lanes for Portable {
         zip_bytes(a, b, |a, b| a | b)
     }
     #[inline]
-    fn and_not(self, a: V, b: V) -> V {
-        zip_bytes(a, b, |a, b| !a & b)
+    fn splat32_halves(self, low: u32, high: u32) -> V {
+        from_words(core::array::from_fn(|i| if i < 4 { low } else { high } as i32))
     }
     #[inline]
-    fn shr16<const BITS: i32>(self, a: V) -> V {
-        map16(a, |a| ((a as u16) >> BITS) as i16)
+    fn shr16(self, a: V, bits: usize) -> V {
+        map16(a, |a| ((a as u16) >> bits) as i16)
     }
     #[inline]
-    fn shl16<const BITS: i32>(self, a: V) -> V {
-        map16(a, |a| a << BITS)
-    }
-    #[inline]
-    fn shl32<const BITS: i32>(self, a: V) -> V {
-        from_words(words(a).map(|a| a << BITS))
-    }
-    #[inline]
-    fn sub8(self, a: V, b: V) -> V {
-        zip_bytes(a, b, u8::wrapping_sub)
+    fn shl16(self, a: V, bits: usize) -> V {
+        map16(a, |a| a << bits)
     }
     #[inline]
     fn add32(self, a: V, b: V) -> V {
@@ -183,12 +171,8 @@ impl Lanes for Portable {
         out
     }
     #[inline]
-    fn dot(self, unsigned: V, bytes: V) -> V {
-        dots(unsigned, bytes, i32::from, signed)
-    }
-    #[inline]
-    fn dot2(self, u0: V, s0: V, u1: V, s1: V) -> V {
-        self.add32(self.dot(u0, s0), self.dot(u1, s1))
+    fn dot2(self, w: [V; 2], x: [V; 2]) -> V {
+        self.add32(dots(w[0], x[0], i32::from, signed), dots(w[1], x[1], i32::from, signed))
     }
     #[inline]
     fn dot_signed(self, w: V, x: V) -> V {
@@ -224,6 +208,10 @@ impl Lanes for Portable {
         pick(a, b, [0, 1, 2, 3, 8, 9, 10, 11])
     }
     #[inline]
+    fn halves_low_high(self, a: V, b: V) -> V {
+        pick(a, b, [0, 1, 2, 3, 12, 13, 14, 15])
+    }
+    #[inline]
     fn halves_high(self, a: V, b: V) -> V {
         pick(a, b, [4, 5, 6, 7, 12, 13, 14, 15])
     }
@@ -253,12 +241,12 @@ impl Lanes for Portable {
         [value; 8]
     }
     #[inline]
-    fn fmul(self, a: F, b: F) -> F {
-        core::array::from_fn(|i| a[i] * b[i])
+    fn fsplat_halves(self, low: f32, high: f32) -> F {
+        [low, low, low, low, high, high, high, high]
     }
     #[inline]
-    fn fadd(self, a: F, b: F) -> F {
-        core::array::from_fn(|i| a[i] + b[i])
+    fn fmul(self, a: F, b: F) -> F {
+        core::array::from_fn(|i| a[i] * b[i])
     }
     #[inline]
     fn ffma(self, a: F, b: F, c: F) -> F {
@@ -313,10 +301,6 @@ impl Lanes for Portable {
     #[inline]
     fn gmul(self, a: G, b: G) -> G {
         core::array::from_fn(|i| a[i] * b[i])
-    }
-    #[inline]
-    fn gadd(self, a: G, b: G) -> G {
-        core::array::from_fn(|i| a[i] + b[i])
     }
     #[inline]
     fn gfma(self, a: G, b: G, c: G) -> G {

@@ -2,6 +2,7 @@
 
 use super::Vectors;
 use crate::ops::simd::{Kernel, Simd};
+use core::array::from_fn;
 use core::ops::Range;
 use half::f16;
 use puna_core::ops::Attend;
@@ -147,75 +148,102 @@ impl<F: Fn(usize) -> Option<Range<usize>>> Kernel for Step<'_, '_, F> {
     }
 }
 
+/// Query vectors that go through the keys together: with two keys, what sixteen registers hold.
+const TOGETHER: usize = 6;
+
 /// Query vectors `queries` against the keys `keys` of this step, all of which they see.
 #[inline(always)]
 fn part<S: Simd>(s: S, state: &mut State<'_>, queries: Range<usize>, keys: Range<usize>) {
-    let padded = state.padded;
-    let n = keys.len();
-    let k = &state.keys[keys.start * padded..keys.end * padded];
-    let v = &state.values[keys.start * padded..keys.end * padded];
     let mut i = queries.start;
     while i < queries.end {
-        let m = (queries.end - i).min(4);
-        let q = &state.queries[i * padded..(i + m) * padded];
-        let w = &mut state.weights[i * KEYS..(i + m) * KEYS];
-        let sums = &mut state.sums[i * padded..(i + m) * padded];
+        let left = queries.end - i;
+        // Even shares: seven are four and three rather than six and one.
+        let m = left.div_ceil(left.div_ceil(TOGETHER));
+        let (queries, keys) = (i..i + m, keys.clone());
         match m {
-            1 => scores::<S, 1>(s, q, k, padded, n, w),
-            2 => scores::<S, 2>(s, q, k, padded, n, w),
-            3 => scores::<S, 3>(s, q, k, padded, n, w),
-            _ => scores::<S, 4>(s, q, k, padded, n, w),
-        }
-        for (j, w) in w.chunks_exact_mut(KEYS).enumerate() {
-            w[n..].fill(f32::NEG_INFINITY);
-            let (largest, total) = (&mut state.largest[i + j], &mut state.totals[i + j]);
-            softmax(s, w, largest, total, &mut sums[j * padded..(j + 1) * padded]);
-        }
-        match m {
-            1 => accumulate::<S, 1>(s, w, v, padded, n, sums),
-            2 => accumulate::<S, 2>(s, w, v, padded, n, sums),
-            3 => accumulate::<S, 3>(s, w, v, padded, n, sums),
-            _ => accumulate::<S, 4>(s, w, v, padded, n, sums),
+            1 => together::<S, 1, 8>(s, state, queries, keys),
+            2 => together::<S, 2, 4>(s, state, queries, keys),
+            3 => together::<S, 3, 2>(s, state, queries, keys),
+            4 => together::<S, 4, 2>(s, state, queries, keys),
+            5 => together::<S, 5, 2>(s, state, queries, keys),
+            _ => together::<S, 6, 2>(s, state, queries, keys),
         }
         i += m;
     }
 }
 
-/// `w[j][k] = q[j] · k[k]` for `Q` query vectors, two keys at a time.
+/// `Q` query vectors, whose scores are taken for `K` keys at a time.
 #[inline(always)]
-fn scores<S: Simd, const Q: usize>(s: S, q: &[f32], k: &[f32], padded: usize, n: usize, w: &mut [f32]) {
-    assert!(q.len() == Q * padded && k.len() == n * padded && w.len() == Q * KEYS && n <= KEYS);
+fn together<S: Simd, const Q: usize, const K: usize>(
+    s: S,
+    state: &mut State<'_>,
+    queries: Range<usize>,
+    keys: Range<usize>,
+) {
+    let padded = state.padded;
+    let n = keys.len();
+    let k = &state.keys[keys.start * padded..keys.end * padded];
+    let v = &state.values[keys.start * padded..keys.end * padded];
+    let vectors = queries.start * padded..queries.end * padded;
+    let w = &mut state.weights[queries.start * KEYS..queries.end * KEYS];
+    let sums = &mut state.sums[vectors.clone()];
+    scores::<S, Q, K>(s, &state.queries[vectors], k, padded, n, w);
+    for ((j, w), i) in w.chunks_exact_mut(KEYS).enumerate().zip(queries) {
+        w[n..].fill(f32::NEG_INFINITY);
+        let (largest, total) = (&mut state.largest[i], &mut state.totals[i]);
+        softmax(s, w, largest, total, &mut sums[j * padded..(j + 1) * padded]);
+    }
+    if Q <= 2 && PAD >= 4 * S::N {
+        accumulate::<S, Q, 4>(s, w, v, padded, n, sums);
+    } else {
+        accumulate::<S, Q, 2>(s, w, v, padded, n, sums);
+    }
+}
+
+/// `w[j][k] = q[j] · k[k]` for `Q` query vectors and `K` keys at a time.
+#[inline(always)]
+fn scores<S: Simd, const Q: usize, const K: usize>(
+    s: S,
+    q: &[f32],
+    k: &[f32],
+    padded: usize,
+    n: usize,
+    w: &mut [f32],
+) {
+    assert!(q.len() == Q * padded && k.len() == n * padded && w.len() == Q * KEYS && 0 < n && n <= KEYS);
     assert!(padded.is_multiple_of(S::N));
-    let mut at = 0;
-    while at < n {
-        // The last of an odd number of keys goes twice.
-        let pair = [at, (at + 1).min(n - 1)];
-        let mut sums = [[s.splat(0.0); 2]; Q];
+    for at in (0..n).step_by(K) {
+        // Past the end, the last key goes again.
+        let rows: [usize; K] = from_fn(|j| (at + j).min(n - 1) * padded);
+        let mut sums = [[s.splat(0.0); K]; Q];
         for i in (0..padded).step_by(S::N) {
-            // SAFETY: `i + N <= padded`, and rows `pair` and `j` lie inside by the assertion above.
+            // SAFETY: `i + N <= padded`, and `rows` and row `j` lie inside by the assertion above.
             unsafe {
-                let keys = pair.map(|p| s.load(k.as_ptr().add(p * padded + i)));
+                let (q, k) = (q.as_ptr().add(i), k.as_ptr().add(i));
+                let keys: [S::V; K] = from_fn(|j| s.load(k.add(rows[j])));
                 for (j, sums) in sums.iter_mut().enumerate() {
-                    let q = s.load(q.as_ptr().add(j * padded + i));
-                    sums[0] = s.fma(q, keys[0], sums[0]);
-                    sums[1] = s.fma(q, keys[1], sums[1]);
+                    let q = s.load(q.add(j * padded));
+                    for (sum, key) in sums.iter_mut().zip(keys) {
+                        *sum = s.fma(q, key, *sum);
+                    }
                 }
             }
         }
-        for (j, sums) in sums.into_iter().enumerate() {
-            let [first, second] = sums.map(|v| s.sum(v));
-            w[j * KEYS + pair[1]] = second;
-            w[j * KEYS + pair[0]] = first;
+        for (w, sums) in w.chunks_exact_mut(KEYS).zip(sums) {
+            for (pair, sums) in sums.as_chunks::<2>().0.iter().enumerate() {
+                let key = at + 2 * pair;
+                let [first, second] = s.sums(*sums);
+                w[(key + 1).min(n - 1)] = second;
+                w[key.min(n - 1)] = first;
+            }
         }
-        at += 2;
     }
 }
 
 /// Turns scores into weights, and what was summed so far to the new largest score.
 #[inline(always)]
 fn softmax<S: Simd>(s: S, w: &mut [f32], largest: &mut f32, total: &mut f32, sums: &mut [f32]) {
-    let (_, rest) = w.as_chunks::<PAD>();
-    assert!(rest.is_empty() && PAD.is_multiple_of(S::N));
+    assert!(w.len().is_multiple_of(S::N));
     let mut max = s.splat(*largest);
     for w in w.chunks_exact(S::N) {
         // SAFETY: a chunk has `N` values.
@@ -241,9 +269,9 @@ fn softmax<S: Simd>(s: S, w: &mut [f32], largest: &mut f32, total: &mut f32, sum
     *total += s.sum(added);
 }
 
-/// `sums[j] += w[j][k] * v[k]` over all keys, for `Q` query vectors, two registers of each at a time.
+/// `sums[j] += w[j][k] * v[k]` over all keys, for `Q` query vectors, `P` registers of each at a time.
 #[inline(always)]
-fn accumulate<S: Simd, const Q: usize>(
+fn accumulate<S: Simd, const Q: usize, const P: usize>(
     s: S,
     w: &[f32],
     v: &[f32],
@@ -252,26 +280,25 @@ fn accumulate<S: Simd, const Q: usize>(
     sums: &mut [f32],
 ) {
     assert!(sums.len() == Q * padded && v.len() == n * padded && w.len() == Q * KEYS && n <= KEYS);
-    assert!(padded.is_multiple_of(2 * S::N));
-    for i in (0..padded).step_by(2 * S::N) {
-        // SAFETY: `i + 2 N <= padded`, and rows `j` and `k` lie inside by the assertion above.
+    assert!(padded.is_multiple_of(P * S::N));
+    for i in (0..padded).step_by(P * S::N) {
+        // SAFETY: `i + P * N <= padded`, and rows `j` and `k` lie inside by the assertions above.
         unsafe {
-            let at = |j: usize, half: usize| j * padded + i + half * S::N;
-            let mut acc = [[s.splat(0.0); 2]; Q];
-            for (j, acc) in acc.iter_mut().enumerate() {
-                *acc = [0, 1].map(|half| s.load(sums.as_ptr().add(at(j, half))));
-            }
+            let (sums, v) = (sums.as_mut_ptr().add(i), v.as_ptr().add(i));
+            let mut acc: [[S::V; P]; Q] = from_fn(|j| from_fn(|p| s.load(sums.add(j * padded + p * S::N))));
             for k in 0..n {
-                let values = [0, 1].map(|half| s.load(v.as_ptr().add(at(k, half))));
+                let values: [S::V; P] = from_fn(|p| s.load(v.add(k * padded + p * S::N)));
                 for (j, acc) in acc.iter_mut().enumerate() {
                     let weight = s.splat(*w.as_ptr().add(j * KEYS + k));
-                    acc[0] = s.fma(weight, values[0], acc[0]);
-                    acc[1] = s.fma(weight, values[1], acc[1]);
+                    for (acc, value) in acc.iter_mut().zip(values) {
+                        *acc = s.fma(weight, value, *acc);
+                    }
                 }
             }
             for (j, acc) in acc.into_iter().enumerate() {
-                s.store(sums.as_mut_ptr().add(at(j, 0)), acc[0]);
-                s.store(sums.as_mut_ptr().add(at(j, 1)), acc[1]);
+                for (p, acc) in acc.into_iter().enumerate() {
+                    s.store(sums.add(j * padded + p * S::N), acc);
+                }
             }
         }
     }
@@ -289,7 +316,12 @@ fn widen<S: Simd>(s: S, from: Vectors<'_>, d: usize, padded: usize, to: &mut [f3
             }
         }
         Vectors::F16(from) => {
+            let step = from.len();
             for (from, to) in from.chunks_exact(d).zip(to.chunks_exact_mut(padded)) {
+                // The same vectors of the next step, which usually follow: they arrive while this one computes.
+                for line in (0..d).step_by(32) {
+                    s.prefetch(from.as_ptr().wrapping_add(step + line));
+                }
                 let mut pieces = from.chunks_exact(S::N);
                 for (piece, to) in (&mut pieces).zip(to.chunks_exact_mut(S::N)) {
                     // SAFETY: both have `N` values.

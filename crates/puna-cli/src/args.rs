@@ -1,0 +1,458 @@
+//! The command line: every subcommand and flag with its help.
+
+use crate::failure::{Context, Failure, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// Runs models of the Llama 4 family (and dense Llamas) on this machine.
+///
+/// MODEL is a GGUF file (any shard of a split one) or a Hugging Face folder with safetensors files.
+/// Without a subcommand, puna starts a chat. JSON goes to stdout, talk to stderr.
+#[derive(Debug, Parser)]
+#[command(name = "puna", version, max_term_width = 120, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:\n  \
+    puna                                  chat with the fetched small model\n  \
+    puna scout-q4_k_m-00001-of-00002.gguf chat with this model\n  \
+    puna generate MODEL --prompt 'Once' --max-tokens 50\n  \
+    puna inspect MODEL\n\n\
+    Exit status: 0 done, 1 an error (one line on stderr), 2 wrong usage.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) chat: ChatArgs,
+    /// Say nothing on stderr but errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Talk with a model in the terminal.
+    Chat(ChatArgs),
+    /// Generate text after a prompt.
+    Generate(Box<GenerateArgs>),
+    /// Write the logits of every position as a NumPy file.
+    Logits(LogitsArgs),
+    /// Turn text or messages into token ids.
+    Tokenize(TokenizeArgs),
+    /// Turn token ids into text.
+    Detokenize(DetokenizeArgs),
+    /// Show a model's configuration, layers and tensors.
+    Inspect(InspectArgs),
+    /// Write one tensor of a GGUF file as 32-bit floats to a NumPy file.
+    Dequant(DequantArgs),
+    /// Measure perplexity over a text, with llama.cpp's windows.
+    Perplexity(PerplexityArgs),
+    /// Measure the speed of prefill and decode.
+    Bench(BenchArgs),
+    /// Say what a model needs of memory before it is loaded.
+    Plan(PlanArgs),
+}
+
+/// Flags of everything that computes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Model options")]
+pub(crate) struct ModelArgs {
+    /// What computes.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) device: Device,
+    /// Threads that compute; as many as there are CPUs unless given. Results do not depend on it.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) threads: Option<usize>,
+    /// The number format of cached keys and values.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) kv: Kv,
+    /// auto lets a kernel round activations to int8 or bf16; f32 never does.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) activations: Activations,
+    /// The most tokens to hold [default: the model's own, at most 8192; or what the command needs].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) context: Option<usize>,
+    /// Tokens of a prompt that go through the model at once.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) batch: Option<usize>,
+    /// The best instruction set to use (scalar, avx2, avx512, …) [default: the machine's best].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isa: Option<String>,
+    /// Read the file into memory instead of mapping it.
+    #[arg(long)]
+    pub(crate) no_mmap: bool,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
+}
+
+/// `--override`, for commands that only look.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Model options")]
+pub(crate) struct OverrideArgs {
+    /// Replace a metadata key by a value in JSON (repeatable). Besides the file's keys:
+    /// llama4.attention.{chunk_size, temperature_tuning, temperature_floor_scale, temperature_scale, qk_norm,
+    /// no_rope_layers} (the last a list, 1 = rope; [] = the default pattern).
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) overrides: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Device {
+    /// The processor with its fastest kernels.
+    #[default]
+    Cpu,
+    /// The scalar reference: slow and exact.
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Kv {
+    /// 16-bit floats.
+    #[default]
+    F16,
+    /// 32-bit floats.
+    F32,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Activations {
+    /// A kernel may round activations.
+    #[default]
+    Auto,
+    /// Activations stay 32-bit floats.
+    F32,
+}
+
+/// How tokens are chosen.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Sampling options")]
+pub(crate) struct SamplingArgs {
+    /// 0 always takes the most likely token.
+    #[arg(long, value_name = "X")]
+    pub(crate) temp: Option<f32>,
+    /// Choose among the K most likely tokens; 0 for all.
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Choose among the most likely tokens that hold this share of the probability.
+    #[arg(long, value_name = "P")]
+    pub(crate) top_p: Option<f32>,
+    /// Drop tokens less likely than this, relative to the most likely.
+    #[arg(long, value_name = "P")]
+    pub(crate) min_p: Option<f32>,
+    /// Choose among the most typical tokens that hold this share of the probability.
+    #[arg(long, value_name = "P")]
+    pub(crate) typical_p: Option<f32>,
+    /// Divide positive logits of recent tokens by this; 1 for no penalty.
+    #[arg(long, value_name = "X")]
+    pub(crate) repeat_penalty: Option<f32>,
+    /// Take this from a recent token's logit for each occurrence.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) frequency_penalty: Option<f32>,
+    /// Take this from a recent token's logit once.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) presence_penalty: Option<f32>,
+    /// How many recent tokens the penalties look at.
+    #[arg(long, value_name = "N")]
+    pub(crate) repeat_last_n: Option<usize>,
+    /// Strength of the DRY penalty on repeated sequences; 0 for none.
+    #[arg(long, value_name = "X")]
+    pub(crate) dry_multiplier: Option<f32>,
+    /// Add this to a token's logit (repeatable); -inf bans it.
+    #[arg(long, value_name = "ID=X", value_parser = bias, allow_hyphen_values = true)]
+    pub(crate) logit_bias: Vec<(u32, f32)>,
+    /// Where the random numbers start. The same seed gives the same tokens.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "In the chat: /help lists the commands, Ctrl-C stops an answer, Ctrl-D or /exit leaves.\n\n\
+    Examples:\n  puna chat MODEL --system 'Answer in one sentence.'\n  echo 'Hello!' | puna chat MODEL --quiet"
+)]
+pub(crate) struct ChatArgs {
+    /// A GGUF file or a Hugging Face folder [default: the small model that `cargo xtask models` fetches].
+    pub(crate) model: Option<PathBuf>,
+    /// Instructions that come before the conversation.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// The longest answer, in tokens.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) max_tokens: Option<usize>,
+    /// Use the chat template inside the model's file even if it is a Llama 4.
+    #[arg(long)]
+    pub(crate) template: bool,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) options: ModelArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["prompt", "file", "tokens", "tokens_file"]))]
+#[command(
+    after_help = "Examples:\n  puna generate MODEL --prompt 'The capital of France is' --max-tokens 10\n  \
+    puna generate MODEL --chat --prompt 'Why is the sky blue?' --temp 0.6 --top-p 0.9 --seed 1\n  \
+    puna generate MODEL --tokens 1,2,3 --max-tokens 8 --ignore-eos --json"
+)]
+pub(crate) struct GenerateArgs {
+    /// A GGUF file or a Hugging Face folder.
+    pub(crate) model: PathBuf,
+    /// The prompt; encoded with BOS if the file says so, raw unless --chat.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+    /// A file that holds the prompt.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The prompt as token ids; nothing is added.
+    #[arg(long, value_name = "IDS", conflicts_with = "chat")]
+    pub(crate) tokens: Option<String>,
+    /// A file of comma-separated token ids; nothing is added.
+    #[arg(long, value_name = "FILE", conflicts_with = "chat")]
+    pub(crate) tokens_file: Option<PathBuf>,
+    /// Take the prompt as a user's message and answer it.
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// Instructions that come before the message.
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub(crate) system: Option<String>,
+    /// Use the chat template inside the model's file even if it is a Llama 4.
+    #[arg(long, requires = "chat")]
+    pub(crate) template: bool,
+    /// Stop after this many tokens.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) max_tokens: usize,
+    /// Go on after tokens that end an answer.
+    #[arg(long)]
+    pub(crate) ignore_eos: bool,
+    /// Stop before this text (repeatable).
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) stop: Vec<String>,
+    /// With --json: log-probabilities of each token and of the N most likely ones.
+    #[arg(long, value_name = "N", requires = "json")]
+    pub(crate) logprobs: Option<usize>,
+    /// Print one JSON object instead of the text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) options: ModelArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["tokens", "tokens_file"]))]
+#[command(
+    after_help = "Example:\n  puna logits MODEL --tokens 1,2,3 --last 1 --out last.npy --kv f32 --activations f32"
+)]
+pub(crate) struct LogitsArgs {
+    /// A GGUF file or a Hugging Face folder.
+    pub(crate) model: PathBuf,
+    /// Comma-separated token ids; nothing is added.
+    #[arg(long, value_name = "IDS")]
+    pub(crate) tokens: Option<String>,
+    /// A file of comma-separated token ids; nothing is added.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokens_file: Option<PathBuf>,
+    /// Only the last N positions.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) last: Option<usize>,
+    /// Where the float32 array [positions, vocabulary] goes.
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) out: PathBuf,
+    /// Also write the residual stream after each layer as DIR/layer_00.npy …, float32 [positions, hidden].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hidden: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: ModelArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["text", "file", "jsonl", "messages"]))]
+#[command(after_help = "Examples:\n  puna tokenize MODEL --text 'Hello, world' --bos\n  \
+    puna tokenize tokenizer.model --messages chat.json\n\n\
+    A messages file is a list of {\"role\": \"system|user|assistant|tool\", \"content\": \"…\" or \
+    [{\"type\": \"text\", \"text\": \"…\"}],\n\"tool_calls\": [{\"name\": …, \"arguments\": {…}}], \
+    \"stop_reason\": \"end_of_turn|end_of_message\"}.")]
+pub(crate) struct TokenizeArgs {
+    /// A GGUF file, a Hugging Face folder, a tokenizer.json or Meta's tokenizer.model.
+    pub(crate) tokenizer: PathBuf,
+    /// The text.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) text: Option<String>,
+    /// A file that holds the text.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// A file with one JSON string a line; prints one array a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) jsonl: Option<PathBuf>,
+    /// A file with a conversation, rendered as Meta's ChatFormat renders it, the answer's header at the end.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bos", "special"])]
+    pub(crate) messages: Option<PathBuf>,
+    /// Begin with the token that begins a text.
+    #[arg(long)]
+    pub(crate) bos: bool,
+    /// Recognise special tokens in the text.
+    #[arg(long)]
+    pub(crate) special: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  puna detokenize MODEL --tokens 9906,11,1917")]
+pub(crate) struct DetokenizeArgs {
+    /// A GGUF file, a Hugging Face folder, a tokenizer.json or Meta's tokenizer.model.
+    pub(crate) tokenizer: PathBuf,
+    /// Comma-separated token ids.
+    #[arg(long, value_name = "IDS")]
+    pub(crate) tokens: String,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  puna inspect MODEL --json")]
+pub(crate) struct InspectArgs {
+    /// A GGUF file or a Hugging Face folder; files of unknown families show their tensors only.
+    pub(crate) model: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  puna dequant model.gguf token_embd.weight --out embd.npy")]
+pub(crate) struct DequantArgs {
+    /// Any GGUF file that parses.
+    pub(crate) file: PathBuf,
+    /// The tensor's name.
+    pub(crate) tensor: String,
+    /// Where the float32 array goes; its last dimension is the contiguous one.
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  puna perplexity MODEL --file book.txt --ctx 512 --json")]
+pub(crate) struct PerplexityArgs {
+    /// A GGUF file or a Hugging Face folder.
+    pub(crate) model: PathBuf,
+    /// The text.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Tokens of a window; the second half of each is scored, a last partial window is left out.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = positive)]
+    pub(crate) ctx: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) options: ModelArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  puna bench MODEL -p 512 -n 64 -t 1,2 -r 5 --json")]
+pub(crate) struct BenchArgs {
+    /// A GGUF file or a Hugging Face folder.
+    pub(crate) model: PathBuf,
+    /// Tokens of the prompt.
+    #[arg(short, long, value_name = "N", default_value_t = 512, value_parser = positive)]
+    pub(crate) prompt: usize,
+    /// Tokens to decode.
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = positive)]
+    pub(crate) n: usize,
+    /// Thread counts to measure, separated by commas [default: --threads, or all].
+    #[arg(short, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
+    pub(crate) t: Vec<usize>,
+    /// Rounds; medians are printed.
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = positive)]
+    pub(crate) rounds: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) options: ModelArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  puna plan MODEL --context 131072 --json")]
+pub(crate) struct PlanArgs {
+    /// A GGUF file or a Hugging Face folder.
+    pub(crate) model: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) options: ModelArgs,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number of 1 or more".into()),
+        Ok(n) => Ok(n),
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("expected KEY=VALUE".into()),
+    }
+}
+
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let parse = |(id, value): (&str, &str)| Some((id.parse().ok()?, value.parse().ok()?));
+    text.split_once('=').and_then(parse).ok_or_else(|| "expected ID=X, a token id and a number".into())
+}
+
+/// Token ids from a flag or a file.
+pub(crate) fn token_ids(list: Option<&str>, file: Option<&Path>) -> Result<Vec<u32>> {
+    if let Some(file) = file {
+        let list = std::fs::read_to_string(file).at(file.display())?;
+        return parse_ids(&list).at(file.display());
+    }
+    parse_ids(list.unwrap_or_default()).map_err(|e| Failure::usage(format_args!("--tokens: {e}")))
+}
+
+/// Comma-separated ids; brackets and white space are allowed, so that JSON arrays can be pasted.
+fn parse_ids(list: &str) -> Result<Vec<u32>, String> {
+    let list = list.trim();
+    let list = list.strip_prefix('[').and_then(|l| l.strip_suffix(']')).unwrap_or(list).trim();
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    let id = |(i, id): (usize, &str)| {
+        let id = id.trim();
+        id.parse().map_err(|_| format!("entry {i}: expected a token id, found {id:?}"))
+    };
+    list.split(',').enumerate().map(id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_path_alone_starts_a_chat() {
+        let cli = Cli::try_parse_from(["puna", "some/model.gguf", "--system", "x"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.chat.model.unwrap(), PathBuf::from("some/model.gguf"));
+        let cli = Cli::try_parse_from(["puna"]).unwrap();
+        assert!(cli.command.is_none() && cli.chat.model.is_none());
+        let cli = Cli::try_parse_from(["puna", "generate", "m", "--prompt", "x", "--quiet"]).unwrap();
+        assert!(cli.quiet && matches!(cli.command, Some(Command::Generate(_))));
+        assert!(Cli::try_parse_from(["puna", "generate", "m"]).is_err(), "a prompt is needed");
+        assert!(Cli::try_parse_from(["puna", "chat", "--threads", "0"]).is_err());
+    }
+
+    #[test]
+    fn ids_are_separated_by_commas() {
+        assert_eq!(parse_ids(" [1, 2,3]\n").unwrap(), [1, 2, 3]);
+        assert_eq!(parse_ids("").unwrap(), []);
+        assert!(parse_ids("1,,2").is_err());
+        assert!(parse_ids("1,-2").is_err());
+        assert!(parse_ids("4294967296").is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! `puna chat`: a conversation in the terminal.
+
+use crate::args::ChatArgs;
+use crate::failure::{Failure, Result};
+use crate::load::{model, model_or_small, prompt_format, sampling, session_options};
+use puna::{Cancel, Finish, Message, Sampling, Session};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What Ctrl-C does: it stops the answer that is under way; without one, the second in a row ends the program.
+#[derive(Clone, Default)]
+struct Interrupt(Arc<Mutex<Answering>>);
+
+#[derive(Default)]
+enum Answering {
+    /// Waiting for the user.
+    #[default]
+    No,
+    /// Waiting, and Ctrl-C was pressed once.
+    Warned,
+    Yes(Cancel),
+}
+
+impl Interrupt {
+    fn install() -> Result<Self> {
+        let interrupt = Self::default();
+        let handler = interrupt.clone();
+        ctrlc::set_handler(move || handler.pressed())
+            .map_err(|e| Failure::new(format_args!("Ctrl-C: {e}")))?;
+        Ok(interrupt)
+    }
+
+    fn pressed(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            Answering::Yes(cancel) => cancel.cancel(),
+            Answering::Warned => {
+                say("");
+                std::process::exit(0);
+            }
+            Answering::No => {
+                say("\n(Ctrl-C again or Ctrl-D to leave)");
+                prompt();
+                *state = Answering::Warned;
+            }
+        }
+    }
+
+    fn set(&self, answering: Answering) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answering;
+    }
+}
+
+pub(crate) fn run(args: &ChatArgs, quiet: bool) -> Result<()> {
+    let path = model_or_small(args.model.as_deref())?;
+    let model = model(&path, &args.options, quiet)?;
+    let options = prompt_format(session_options(&args.options, None, quiet), args.template);
+    let mut session = model.session(&options)?;
+    begin(&mut session, args)?;
+    let interrupt = Interrupt::install()?;
+    let interactive = io::stdin().is_terminal() && !quiet;
+    if !quiet {
+        let info = model.info();
+        say(&format!("{} on {}", info.name.as_deref().unwrap_or("model"), info.device));
+    }
+    if interactive {
+        say("Type a message, or /help. Ctrl-C stops an answer, Ctrl-D leaves.");
+    }
+    let sampling = defaults(sampling(&args.sampling));
+    let mut lines = io::stdin().lock();
+    loop {
+        interrupt.set(Answering::No);
+        if interactive {
+            prompt();
+        }
+        let mut line = Vec::new();
+        if lines.read_until(b'\n', &mut line).map_err(|e| Failure::new(format_args!("stdin: {e}")))? == 0 {
+            if interactive {
+                say("");
+            }
+            return Ok(());
+        }
+        let line = String::from_utf8_lossy(&line);
+        match line.trim() {
+            "" => {}
+            "/exit" | "/quit" => return Ok(()),
+            "/help" => say(HELP),
+            "/reset" => begin(&mut session, args)?,
+            "/tokens" => say(&format!("{} tokens, {} left", session.tokens().len(), session.remaining())),
+            command if is_command(command) => say(&format!("{command}: unknown; /help lists the commands")),
+            message => answer(&mut session, message, &sampling, args, &interrupt, quiet)?,
+        }
+    }
+}
+
+const HELP: &str =
+    "/reset   forget the conversation\n/tokens  how much of the context is used\n/exit    leave";
+
+/// A slash and one word. Longer lines that begin with a slash are messages.
+fn is_command(line: &str) -> bool {
+    line.strip_prefix('/').is_some_and(|rest| !rest.is_empty() && rest.chars().all(char::is_alphabetic))
+}
+
+/// Empties the session but for the system's message.
+fn begin(session: &mut Session, args: &ChatArgs) -> Result<()> {
+    session.truncate(0);
+    match &args.system {
+        Some(system) => Ok(session.push(&[Message::system(system)])?),
+        None => Ok(()),
+    }
+}
+
+/// Meta's own choice for chats, where the command line makes none.
+fn defaults(mut sampling: Sampling) -> Sampling {
+    if sampling.temperature.is_none() {
+        sampling.temperature = Some(0.6);
+        sampling.top_p = sampling.top_p.or(Some(0.9));
+    }
+    sampling
+}
+
+fn answer(
+    session: &mut Session,
+    message: &str,
+    sampling: &Sampling,
+    args: &ChatArgs,
+    interrupt: &Interrupt,
+    quiet: bool,
+) -> Result<()> {
+    if let Err(e) = session.push(&[Message::user(message)]) {
+        match e.kind() {
+            puna::ErrorKind::ContextFull => say(&format!("{e}; /reset begins anew")),
+            _ => return Err(e.into()),
+        }
+        return Ok(());
+    }
+    let mut answer = session.generate(sampling);
+    if let Some(n) = args.max_tokens {
+        answer = answer.max_tokens(n);
+    }
+    interrupt.set(Answering::Yes(answer.cancel_handle()));
+    let mut out = io::stdout().lock();
+    while let Some(token) = answer.next() {
+        match token {
+            Ok(token) => out.write_all(token.text().as_bytes())?,
+            Err(e) => {
+                writeln!(out)?;
+                return Err(e.into());
+            }
+        }
+        out.flush()?;
+    }
+    writeln!(out)?;
+    let stats = answer.stats();
+    let note = match answer.finish() {
+        Some(Finish::Cancelled) => "stopped",
+        Some(Finish::ContextFull) => "the context is full; /reset begins anew",
+        Some(Finish::MaxTokens) => "--max-tokens reached",
+        _ => "",
+    };
+    if !quiet {
+        let speed = |n: usize, seconds: f64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
+        let prefill = speed(stats.prompt_tokens, stats.prefill.as_secs_f64());
+        let decode = speed(stats.generated_tokens.saturating_sub(1), stats.decode.as_secs_f64());
+        let note = if note.is_empty() { String::new() } else { format!(" — {note}") };
+        say(&format!(
+            "[{} + {} tokens, {prefill:.0} and {decode:.1} a second{note}]",
+            stats.prompt_tokens, stats.generated_tokens
+        ));
+    }
+    Ok(())
+}
+
+/// Says something beside the conversation. That nobody listens to stderr is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn prompt() {
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "> ").and_then(|()| stderr.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_command;
+
+    #[test]
+    fn only_a_slash_and_a_word_is_a_command() {
+        assert!(is_command("/reset") && is_command("/foo"));
+        assert!(!is_command("/usr/bin is a folder") && !is_command("/") && !is_command("hello"));
+    }
+}

@@ -1,0 +1,12 @@
+//! One file a subcommand.
+
+pub(crate) mod bench;
+pub(crate) mod chat;
+pub(crate) mod dequant;
+pub(crate) mod detokenize;
+pub(crate) mod generate;
+pub(crate) mod inspect;
+pub(crate) mod logits;
+pub(crate) mod perplexity;
+pub(crate) mod plan;
+pub(crate) mod tokenize;

@@ -1,0 +1,102 @@
+//! From flags to a model, its sessions and the sampler's options.
+
+use crate::args::{Activations, Device, Kv, ModelArgs, OverrideArgs, SamplingArgs};
+use crate::failure::{Context, Failure, Result};
+use crate::progress::{Bars, watched};
+use puna::{DeviceKind, Dry, FileAccess, KvType, LoadOptions, Model, PromptFormat, Sampling, SessionOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where `cargo xtask models` puts the small model.
+const SMALL_MODEL: &str = "target/models/smollm2";
+
+/// Opens a model as the flags ask, with a progress bar if somebody watches.
+pub(crate) fn model(path: &Path, args: &ModelArgs, quiet: bool) -> Result<Model> {
+    let mut options = load_options(args);
+    if watched(quiet) {
+        let bars = Bars::new();
+        options = options.on_progress(move |progress| bars.update(progress));
+    }
+    Ok(Model::open(path, &options)?)
+}
+
+/// The façade's options for these flags.
+pub(crate) fn load_options(args: &ModelArgs) -> LoadOptions {
+    let mut options = overrides(&args.overrides)
+        .device(match args.device {
+            Device::Cpu => DeviceKind::Cpu,
+            Device::Reference => DeviceKind::Reference,
+        })
+        .activations(match args.activations {
+            Activations::Auto => puna::Activations::Auto,
+            Activations::F32 => puna::Activations::F32,
+        });
+    options.threads = args.threads;
+    options.isa.clone_from(&args.isa);
+    if args.no_mmap {
+        options = options.file_access(FileAccess::Read);
+    }
+    options
+}
+
+/// Only the overrides, for commands that look and do not compute.
+pub(crate) fn overrides(args: &OverrideArgs) -> LoadOptions {
+    args.overrides.iter().fold(LoadOptions::default(), |o, (key, value)| o.set(key, value))
+}
+
+/// Session options of these flags. `needed` is what the command itself will hold, where it knows.
+pub(crate) fn session_options(args: &ModelArgs, needed: Option<usize>, quiet: bool) -> SessionOptions {
+    let mut options = SessionOptions::default().kv(match args.kv {
+        Kv::F16 => KvType::F16,
+        Kv::F32 => KvType::F32,
+    });
+    options.context = args.context.or(needed);
+    options.batch = args.batch;
+    if watched(quiet) {
+        let bars = Arc::new(Bars::new());
+        options = options.on_progress(move |progress| bars.update(progress));
+    }
+    options
+}
+
+/// `--template`.
+pub(crate) fn prompt_format(options: SessionOptions, template: bool) -> SessionOptions {
+    if template { options.prompt(PromptFormat::Template) } else { options }
+}
+
+/// The sampler's options of these flags.
+pub(crate) fn sampling(args: &SamplingArgs) -> Sampling {
+    let mut s = Sampling::default();
+    s.temperature = args.temp;
+    s.top_k = args.top_k;
+    s.top_p = args.top_p;
+    s.min_p = args.min_p;
+    s.typical_p = args.typical_p;
+    s.repetition_penalty = args.repeat_penalty;
+    s.frequency_penalty = args.frequency_penalty;
+    s.presence_penalty = args.presence_penalty;
+    s.penalty_last_n = args.repeat_last_n;
+    s.dry = args.dry_multiplier.map(Dry::new);
+    s.logit_bias = (!args.logit_bias.is_empty()).then(|| args.logit_bias.clone());
+    s.seed = args.seed;
+    s
+}
+
+/// The model that was asked for, or the small one if it has been fetched.
+pub(crate) fn model_or_small(path: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = path {
+        return Ok(path.to_path_buf());
+    }
+    let list = std::fs::read_dir(SMALL_MODEL).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        list.map(|f| f.path()).filter(|f| f.extension().is_some_and(|e| e == "gguf")).collect();
+    files.sort();
+    let missing = "no model given, and the small one has not been fetched: run `cargo xtask models` in puna's source \
+                   tree, or name a GGUF file or a Hugging Face folder";
+    files.into_iter().next().ok_or_else(|| Failure::new(missing))
+}
+
+/// The whole of a text file.
+pub(crate) fn text_file(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).at(path.display())
+}

@@ -1,0 +1,270 @@
+//! Formats of 32 values, eight blocks at a time: lane `i` of the sums belongs to block `i`, so that the eight scales
+//! are applied at once.
+
+use super::RowDot;
+use crate::kernels::blocks::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, bytes_at};
+use crate::kernels::lanes::Lanes;
+use crate::matmul::Q8Row;
+use core::marker::PhantomData;
+use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
+
+/// Rows of a format whose blocks are multiplied in groups.
+pub(crate) struct Groups<B>(PhantomData<B>);
+
+/// A format of 32 values.
+pub(crate) trait Grouped {
+    /// Bytes of a block, at most 34.
+    const BYTES: usize;
+    /// Whether codes are signed bytes of any size; else they are unsigned, up to 63.
+    const SIGNED: bool;
+    /// The code of 0, where there is no minimum.
+    const ZERO: i16;
+
+    /// Codes of two blocks: the first 16 of both, then the last 16 of both.
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2];
+
+    /// The scales of eight blocks.
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F;
+
+    /// What to add to `scale * code`, for eight blocks.
+    fn mins<L: Lanes>(_: L, _: &[u8]) -> Option<L::F> {
+        None
+    }
+}
+
+impl<B: Grouped> RowDot for Groups<B> {
+    #[inline(always)]
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+        let mut sums = [l.fsplat(0.0); N];
+        let n_groups = n_in / 256;
+        let (groups, rest) = row[..n_in / 32 * B::BYTES].split_at(n_groups * 8 * B::BYTES);
+        for (g, group) in groups.chunks_exact(8 * B::BYTES).enumerate() {
+            add_group::<L, B, N>(l, group, x, g, &mut sums);
+        }
+        if !rest.is_empty() {
+            // Blocks of zeros meet activations of zero.
+            let mut group = [0; 8 * 34];
+            group[..rest.len()].copy_from_slice(rest);
+            add_group::<L, B, N>(l, &group[..8 * B::BYTES], x, n_groups, &mut sums);
+        }
+        let mut out = [0.0; N];
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = l.fsum(sum);
+        }
+        out
+    }
+}
+
+/// Adds the products of group `g` of eight blocks.
+#[inline(always)]
+fn add_group<L: Lanes, B: Grouped, const N: usize>(
+    l: L,
+    group: &[u8],
+    x: &[Q8Row<'_>; N],
+    g: usize,
+    sums: &mut [L::F; N],
+) {
+    let block = |i: usize| &group[i * B::BYTES..(i + 1) * B::BYTES];
+    let mut dots = [[l.splat8(0); 4]; N];
+    for p in 0..4 {
+        let w = B::codes(l, block(p), block(4 + p));
+        for (x, dots) in x.iter().zip(&mut dots) {
+            let codes: &[u8; 256] = x.chunk(x.codes, g);
+            let pair = |at: usize| l.load2(bytes_at(codes, 32 * p + at), bytes_at(codes, 32 * (4 + p) + at));
+            let x = [pair(0), pair(16)];
+            dots[p] = if B::SIGNED {
+                l.add32(l.dot_signed(w[0], x[0]), l.dot_signed(w[1], x[1]))
+            } else {
+                l.dot2(w, x)
+            };
+        }
+    }
+    let scales = B::scales(l, group);
+    let mins = B::mins(l, group);
+    for (i, x) in x.iter().enumerate() {
+        // The four lanes of each half of `dots[p]` are summed to lane `p` of that half.
+        let [a, b, c, d] = dots[i];
+        let low = l.add32(l.zip32_low(a, b), l.zip32_high(a, b));
+        let high = l.add32(l.zip32_low(c, d), l.zip32_high(c, d));
+        let mut dot = l.add32(l.zip64_low(low, high), l.zip64_high(low, high));
+        let x_sums = |factor: i16| l.mul16_pairs(l.load(x.chunk(x.sums, g)), l.splat16(factor));
+        if B::ZERO != 0 {
+            dot = l.sub32(dot, x_sums(B::ZERO));
+        }
+        let d = l.fload(&bytemuck::pod_read_unaligned(x.chunk::<32>(x.d, g)));
+        sums[i] = l.ffma(l.to_f32(dot), l.fmul(scales, d), sums[i]);
+        if let Some(mins) = mins {
+            sums[i] = l.ffma(l.to_f32(x_sums(1)), l.fmul(mins, d), sums[i]);
+        }
+    }
+}
+
+/// The f16 fields at byte `at` of eight blocks, widened.
+#[inline(always)]
+fn f16s<L: Lanes>(l: L, group: &[u8], bytes: usize, at: usize) -> L::F {
+    let mut halves = [0; 8];
+    for (i, half) in halves.iter_mut().enumerate() {
+        *half = u16::from_le_bytes(*bytes_at(group, i * bytes + at));
+    }
+    l.fload_f16(&halves)
+}
+
+/// Nibbles at byte `at` of two blocks.
+#[inline(always)]
+fn nibbles<L: Lanes>(l: L, a: &[u8], b: &[u8], at: usize) -> [L::V; 2] {
+    let both = l.load2(bytes_at(a, at), bytes_at(b, at));
+    let mask = l.splat8(15);
+    [l.and(both, mask), l.and(l.shr16(both, 4), mask)]
+}
+
+/// Nibbles as indices of a table.
+#[inline(always)]
+fn looked_up<L: Lanes>(l: L, table: &[u8; 16], nibbles: [L::V; 2]) -> [L::V; 2] {
+    let table = l.load2(table, table);
+    [l.shuffle8(table, nibbles[0]), l.shuffle8(table, nibbles[1])]
+}
+
+/// Adds the fifth bits, 32 of each block at byte `at`.
+#[inline(always)]
+fn with_fifth<L: Lanes>(l: L, mut codes: [L::V; 2], a: &[u8], b: &[u8], at: usize) -> [L::V; 2] {
+    /// Byte `i` of a half needs byte `i / 8` of the first 16 bits, or of the last.
+    const SPREAD: [[u8; 16]; 2] =
+        [[0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3]];
+    const BITS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+    let high = |block: &[u8]| u32::from_le_bytes(*bytes_at(block, at));
+    let high = l.splat32_halves(high(a), high(b));
+    let bits = l.load2(&BITS, &BITS);
+    for (codes, spread) in codes.iter_mut().zip(&SPREAD) {
+        let set = l.eq8(l.and(l.shuffle8(high, l.load2(spread, spread)), bits), bits);
+        *codes = l.or(*codes, l.and(set, l.splat8(16)));
+    }
+    codes
+}
+
+impl Grouped for Q4_0 {
+    const BYTES: usize = q4_0::BYTES;
+    const SIGNED: bool = false;
+    const ZERO: i16 = 8;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
+        nibbles(l, a, b, q4_0::QS)
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+        f16s(l, group, q4_0::BYTES, q4_0::D)
+    }
+}
+
+impl Grouped for Q4_1 {
+    const BYTES: usize = q4_1::BYTES;
+    const SIGNED: bool = false;
+    const ZERO: i16 = 0;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
+        nibbles(l, a, b, q4_1::QS)
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+        f16s(l, group, q4_1::BYTES, q4_1::D)
+    }
+    #[inline(always)]
+    fn mins<L: Lanes>(l: L, group: &[u8]) -> Option<L::F> {
+        Some(f16s(l, group, q4_1::BYTES, q4_1::M))
+    }
+}
+
+impl Grouped for Q5_0 {
+    const BYTES: usize = q5_0::BYTES;
+    const SIGNED: bool = false;
+    const ZERO: i16 = 16;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
+        with_fifth(l, nibbles(l, a, b, q5_0::QS), a, b, q5_0::QH)
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+        f16s(l, group, q5_0::BYTES, q5_0::D)
+    }
+}
+
+impl Grouped for Q5_1 {
+    const BYTES: usize = q5_1::BYTES;
+    const SIGNED: bool = false;
+    const ZERO: i16 = 0;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
+        with_fifth(l, nibbles(l, a, b, q5_1::QS), a, b, q5_1::QH)
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+        f16s(l, group, q5_1::BYTES, q5_1::D)
+    }
+    #[inline(always)]
+    fn mins<L: Lanes>(l: L, group: &[u8]) -> Option<L::F> {
+        Some(f16s(l, group, q5_1::BYTES, q5_1::M))
+    }
+}
+
+impl Grouped for Q8_0 {
+    const BYTES: usize = q8_0::BYTES;
+    const SIGNED: bool = true;
+    const ZERO: i16 = 0;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
+        let pair = |at: usize| l.load2(bytes_at(a, q8_0::QS + at), bytes_at(b, q8_0::QS + at));
+        [pair(0), pair(16)]
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+        f16s(l, group, q8_0::BYTES, q8_0::D)
+    }
+}
+
+impl Grouped for IQ4_NL {
+    const BYTES: usize = iq4_nl::BYTES;
+    const SIGNED: bool = true;
+    const ZERO: i16 = 0;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
+        looked_up(l, bytemuck::cast_ref(&iq4_nl::VALUES), nibbles(l, a, b, iq4_nl::QS))
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+        f16s(l, group, iq4_nl::BYTES, iq4_nl::D)
+    }
+}
+
+impl Grouped for MXFP4 {
+    const BYTES: usize = mxfp4::BYTES;
+    const SIGNED: bool = false;
+    const ZERO: i16 = 12;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
+        /// The values plus 12, which makes them unsigned.
+        const TABLE: [u8; 16] = {
+            let mut table = [0; 16];
+            let mut i = 0;
+            while i < 16 {
+                table[i] = (mxfp4::VALUES[i] + 12) as u8;
+                i += 1;
+            }
+            table
+        };
+        looked_up(l, &TABLE, nibbles(l, a, b, mxfp4::QS))
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+        let mut scales = [0.0; 8];
+        for (i, scale) in scales.iter_mut().enumerate() {
+            *scale = mxfp4::half_scale(group[i * mxfp4::BYTES + mxfp4::E]);
+        }
+        l.fload(&scales)
+    }
+}

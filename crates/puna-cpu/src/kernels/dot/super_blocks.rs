@@ -1,0 +1,278 @@
+//! Formats of 256 values whose sub-blocks have integer scales: the scales are applied to 16-bit sums of products, and
+//! one float product finishes a block.
+
+use super::RowDot;
+use crate::kernels::blocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, bytes_at, f16_at};
+use crate::kernels::lanes::Lanes;
+use crate::matmul::Q8Row;
+use core::marker::PhantomData;
+use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
+
+/// Rows of a format of super-blocks.
+pub(crate) struct SuperBlocks<B>(PhantomData<B>);
+
+/// A format of 256 values.
+pub(crate) trait Super {
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// Whether codes are signed bytes; else they are unsigned, up to 63.
+    const SIGNED: bool;
+
+    /// The codes of step `s` of eight, in order.
+    fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V;
+
+    /// The integer scales and minima of the sub-blocks.
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L>;
+
+    /// The float scale of the integer scales, and what the products with the minima are multiplied by.
+    fn factors(block: &[u8]) -> (f32, Min);
+}
+
+/// Integer scales as 16-bit lanes.
+pub(crate) struct Scales<L: Lanes> {
+    /// The scales of half steps 0 to 7, in both halves of the first vector; 8 to 15 in the second.
+    of: [L::V; 2],
+    /// Minima of the 16 half steps.
+    mins: Option<L::V>,
+}
+
+/// The float factor of minima.
+pub(crate) enum Min {
+    /// That of the scales: minima stand for the code of 0.
+    Same,
+    /// One of their own.
+    Own(f32),
+}
+
+/// In each half of a vector: the 16-bit lane that holds the scale of that half of step `s % 4`.
+const SELECT: [[u8; 32]; 4] = {
+    let mut select = [[0; 32]; 4];
+    let mut i = 0;
+    while i < 4 * 32 {
+        let (s, at) = (i / 32, i % 32);
+        select[s][at] = (2 * (2 * s + at / 16) + at % 2) as u8;
+        i += 1;
+    }
+    select
+};
+
+impl<B: Super> RowDot for SuperBlocks<B> {
+    #[inline(always)]
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+        let mut sums = [l.fsplat(0.0); N];
+        for (b, block) in row[..n_in / 256 * B::BYTES].chunks_exact(B::BYTES).enumerate() {
+            let scales = B::scales(l, block);
+            let mut dots = [l.splat8(0); N];
+            for s in 0..8 {
+                let w = B::codes(l, block, s);
+                let scale = l.shuffle8(scales.of[s / 4], l.load(&SELECT[s % 4]));
+                for (x, dots) in x.iter().zip(&mut dots) {
+                    let codes: &[u8; 256] = x.chunk(x.codes, b);
+                    let x = l.load(bytes_at(codes, 32 * s));
+                    let pairs = if B::SIGNED { l.mul8_pairs_signed(w, x) } else { l.mul8_pairs(w, x) };
+                    *dots = l.add32(*dots, l.mul16_pairs(pairs, scale));
+                }
+            }
+            let (d, min) = B::factors(block);
+            for (i, x) in x.iter().enumerate() {
+                let x_d = f32::from_ne_bytes(*x.chunk(x.d, b));
+                if let Some(mins) = scales.mins {
+                    let mins = l.mul16_pairs(mins, l.load(x.chunk(x.sums, b)));
+                    match min {
+                        Min::Same => dots[i] = l.sub32(dots[i], mins),
+                        Min::Own(d) => sums[i] = l.ffma(l.to_f32(mins), l.fsplat(-d * x_d), sums[i]),
+                    }
+                }
+                sums[i] = l.ffma(l.to_f32(dots[i]), l.fsplat(d * x_d), sums[i]);
+            }
+        }
+        let mut out = [0.0; N];
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = l.fsum(sum);
+        }
+        out
+    }
+}
+
+/// Scales that the half steps have for themselves, and minima of `zero` times the scales.
+#[inline(always)]
+fn symmetric<L: Lanes>(l: L, scales: L::V, log2_zero: usize) -> Scales<L> {
+    Scales {
+        of: [l.halves_low(scales, scales), l.halves_high(scales, scales)],
+        mins: Some(l.shl16(scales, log2_zero)),
+    }
+}
+
+/// The 2-bit codes of step `s` in 64 bytes.
+#[inline(always)]
+fn two_bits<L: Lanes>(l: L, qs: &[u8; 64], s: usize) -> L::V {
+    l.and(l.shr16(l.load(bytes_at(qs, 32 * (s / 4))), 2 * (s % 4)), l.splat8(3))
+}
+
+/// The nibbles of step `s` in 128 bytes.
+#[inline(always)]
+fn four_bits<L: Lanes>(l: L, qs: &[u8; 128], s: usize) -> L::V {
+    l.and(l.shr16(l.load(bytes_at(qs, 32 * (s / 2))), 4 * (s % 2)), l.splat8(15))
+}
+
+impl Super for Q2_K {
+    const BYTES: usize = q2_k::BYTES;
+    const SIGNED: bool = false;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
+        two_bits(l, bytes_at(block, q2_k::QS), s)
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
+        let packed = l.widen8(bytes_at(block, q2_k::SCALES));
+        let scales = l.and(packed, l.splat16(15));
+        Scales {
+            of: [l.halves_low(scales, scales), l.halves_high(scales, scales)],
+            mins: Some(l.and(l.shr16(packed, 4), l.splat16(15))),
+        }
+    }
+    #[inline(always)]
+    fn factors(block: &[u8]) -> (f32, Min) {
+        (f16_at(block, q2_k::D), Min::Own(f16_at(block, q2_k::DMIN)))
+    }
+}
+
+impl Super for Q3_K {
+    const BYTES: usize = q3_k::BYTES;
+    const SIGNED: bool = false;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
+        let bit = l.and(l.shr16(l.load(bytes_at(block, q3_k::HMASK)), s), l.splat8(1));
+        l.or(two_bits(l, bytes_at(block, q3_k::QS), s), l.shl16(bit, 2))
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
+        let scales = q3_k::unpack_scales(bytes_at(block, q3_k::SCALES));
+        symmetric(l, l.widen8(bytemuck::cast_ref(&scales)), 2)
+    }
+    #[inline(always)]
+    fn factors(block: &[u8]) -> (f32, Min) {
+        (f16_at(block, q3_k::D), Min::Same)
+    }
+}
+
+/// The scales and minima of Q4_K and Q5_K.
+#[inline(always)]
+fn six_bit_scales<L: Lanes>(l: L, packed: &[u8; 12]) -> Scales<L> {
+    /// Each of the words 0 to 3, 4 to 7, and 0 to 7 twice.
+    const TWICE: [[u8; 32]; 3] = {
+        let mut twice = [[0; 32]; 3];
+        let mut at = 0;
+        while at < 32 {
+            let word = at % 16 / 4;
+            twice[0][at] = (2 * word + at % 2) as u8;
+            twice[1][at] = (2 * (4 + word) + at % 2) as u8;
+            twice[2][at] = (2 * (4 * (at / 16) + word) + at % 2) as u8;
+            at += 1;
+        }
+        twice
+    };
+    let word = |i: usize| u32::from_le_bytes(*bytes_at(packed, 4 * i));
+    let (a, b, c) = (word(0), word(1), word(2));
+    let bytes = [
+        a & 0x3F3F_3F3F,
+        c & 0x0F0F_0F0F | a >> 2 & 0x3030_3030,
+        b & 0x3F3F_3F3F,
+        c >> 4 & 0x0F0F_0F0F | b >> 2 & 0x3030_3030,
+    ];
+    let words = l.widen8(bytemuck::cast_ref(&bytes.map(u32::to_le)));
+    let (scales, mins) = (l.halves_low(words, words), l.halves_high(words, words));
+    let twice = |words, i: usize| l.shuffle8(words, l.load(&TWICE[i]));
+    Scales { of: [twice(scales, 0), twice(scales, 1)], mins: Some(twice(mins, 2)) }
+}
+
+impl Super for Q4_K {
+    const BYTES: usize = q4_k::BYTES;
+    const SIGNED: bool = false;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
+        four_bits(l, bytes_at(block, q4_k::QS), s)
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
+        six_bit_scales(l, bytes_at(block, q4_k::SCALES))
+    }
+    #[inline(always)]
+    fn factors(block: &[u8]) -> (f32, Min) {
+        (f16_at(block, q4_k::D), Min::Own(f16_at(block, q4_k::DMIN)))
+    }
+}
+
+impl Super for Q5_K {
+    const BYTES: usize = q5_k::BYTES;
+    const SIGNED: bool = false;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
+        let high = l.load(bytes_at(block, q5_k::QH));
+        let high = if s < 4 { l.shl16(high, 4 - s) } else { l.shr16(high, s - 4) };
+        l.or(four_bits(l, bytes_at(block, q5_k::QS), s), l.and(high, l.splat8(16)))
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
+        six_bit_scales(l, bytes_at(block, q5_k::SCALES))
+    }
+    #[inline(always)]
+    fn factors(block: &[u8]) -> (f32, Min) {
+        (f16_at(block, q5_k::D), Min::Own(f16_at(block, q5_k::DMIN)))
+    }
+}
+
+impl Super for Q6_K {
+    const BYTES: usize = q6_k::BYTES;
+    const SIGNED: bool = false;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
+        let (half, g) = (s / 4, s % 4);
+        let low = l.load(bytes_at(block, q6_k::QL + 64 * half + 32 * (g % 2)));
+        let low = l.and(l.shr16(low, 4 * (g / 2)), l.splat8(15));
+        let high = l.load(bytes_at(block, q6_k::QH + 32 * half));
+        let high = if g < 2 { l.shl16(high, 4 - 2 * g) } else { l.shr16(high, 2 * g - 4) };
+        l.or(low, l.and(high, l.splat8(0x30)))
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
+        symmetric(l, l.widen8(bytes_at(block, q6_k::SCALES)), 5)
+    }
+    #[inline(always)]
+    fn factors(block: &[u8]) -> (f32, Min) {
+        (f16_at(block, q6_k::D), Min::Same)
+    }
+}
+
+impl Super for IQ4_XS {
+    const BYTES: usize = iq4_xs::BYTES;
+    const SIGNED: bool = true;
+
+    #[inline(always)]
+    fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
+        let qs = bytes_at(block, iq4_xs::QS + 16 * s);
+        let twice = l.load2(qs, qs);
+        let nibbles = l.and(l.halves_low_high(twice, l.shr16(twice, 4)), l.splat8(15));
+        let table: &[u8; 16] = bytemuck::cast_ref(&iq4_nl::VALUES);
+        l.shuffle8(l.load2(table, table), nibbles)
+    }
+    #[inline(always)]
+    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
+        let scales = iq4_xs::scales(bytes_at(block, 0));
+        let mut twice = [0; 16];
+        for (twice, scale) in twice.as_chunks_mut::<2>().0.iter_mut().zip(scales) {
+            *twice = [scale as u8; 2];
+        }
+        let scales = l.widen8(&twice);
+        Scales { of: [l.halves_low(scales, scales), l.halves_high(scales, scales)], mins: None }
+    }
+    #[inline(always)]
+    fn factors(block: &[u8]) -> (f32, Min) {
+        (f16_at(block, iq4_xs::D), Min::Same)
+    }
+}

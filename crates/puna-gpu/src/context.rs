@@ -1,0 +1,258 @@
+//! An opened adapter: what all devices made from it share.
+
+use crate::buffer::Buffer;
+use crate::error::OpenError;
+use crate::pipeline::Pipelines;
+use puna_core::DeviceError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How to open a GPU.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// Index in [`adapters`](crate::adapters); the system's choice of the fastest if not given.
+    pub adapter: Option<usize>,
+    /// Ask for no more than WebGPU's default limits, even where the adapter offers more.
+    pub default_limits: bool,
+    /// Use no storage binding of more than this many bytes.
+    pub binding_limit: Option<u64>,
+    /// Create no buffer of more than this many bytes.
+    pub buffer_limit: Option<u64>,
+}
+
+impl Options {
+    /// The system's choice of adapter, with all its limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses an adapter by its index in [`adapters`](crate::adapters).
+    pub fn adapter(mut self, index: usize) -> Self {
+        self.adapter = Some(index);
+        self
+    }
+
+    /// Whether to stay within WebGPU's default limits (128 MiB a binding, 256 MiB a buffer).
+    pub fn default_limits(mut self, yes: bool) -> Self {
+        self.default_limits = yes;
+        self
+    }
+
+    /// Lowers the size of bindings: weights are split by rows accordingly. At least 4 KiB.
+    pub fn binding_limit(mut self, bytes: u64) -> Self {
+        self.binding_limit = Some(bytes);
+        self
+    }
+
+    /// Lowers the size of buffers: weights are split over several, larger activations are refused. At least 4 KiB.
+    pub fn buffer_limit(mut self, bytes: u64) -> Self {
+        self.buffer_limit = Some(bytes);
+        self
+    }
+}
+
+/// Facts about an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdapterInfo {
+    /// What to give to [`Options::adapter`].
+    pub index: usize,
+    /// The adapter's own name.
+    pub name: String,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: &'static str,
+    /// The driver and its version.
+    pub driver: String,
+    /// A driver that computes on the CPU.
+    pub software: bool,
+    /// Largest binding of a storage buffer, in bytes.
+    pub max_binding: u64,
+    /// Largest buffer, in bytes.
+    pub max_buffer: u64,
+}
+
+impl AdapterInfo {
+    fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        AdapterInfo {
+            index,
+            name: info.name,
+            backend: info.backend.to_str(),
+            driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+        }
+    }
+}
+
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
+}
+
+/// All adapters of this machine, in a stable order.
+pub async fn adapters() -> Vec<AdapterInfo> {
+    let all = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    all.iter().enumerate().map(|(i, a)| AdapterInfo::new(i, a)).collect()
+}
+
+/// An opened adapter with its queue and compiled pipelines, shared by a device and its forks.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) name: String,
+    /// Bytes, below 2^32: shaders compute byte addresses in 32 bits.
+    pub(crate) max_binding: u64,
+    pub(crate) max_buffer: u64,
+    /// Multiple that the offset of a binding must be.
+    pub(crate) align: u64,
+    pub(crate) pipelines: Pipelines,
+    /// Bound where a kernel's operand is absent.
+    pub(crate) nothing: Buffer,
+    next_id: AtomicU64,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+/// Memory usages of every buffer that shaders see.
+pub(crate) const STORAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+
+impl Context {
+    /// Chooses an adapter and opens it.
+    pub(crate) async fn open(options: &Options) -> Result<Self, OpenError> {
+        let instance = instance();
+        let adapter = match options.adapter {
+            Some(index) => {
+                let mut all = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+                if index >= all.len() {
+                    let found = format!("there are {}", all.len());
+                    return Err(OpenError::NoAdapter { asked: Some(index), found });
+                }
+                all.swap_remove(index)
+            }
+            None => {
+                let wish = wgpu::RequestAdapterOptions {
+                    power_preference: wgpu::PowerPreference::HighPerformance,
+                    ..Default::default()
+                };
+                let found = instance.request_adapter(&wish).await;
+                found.map_err(|e| OpenError::NoAdapter { asked: None, found: e.to_string() })?
+            }
+        };
+        let name = adapter.get_info().name;
+        let offered = adapter.limits();
+        let defaults = wgpu::Limits::defaults();
+        if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+            return Err(OpenError::TooWeak { adapter: name, lacks: "compute shaders".into() });
+        }
+        let required_limits = wgpu::Limits {
+            max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+            max_buffer_size: offered.max_buffer_size,
+            ..defaults.clone()
+        };
+        let required_limits = if options.default_limits { defaults } else { required_limits };
+        let mut lacks = String::new();
+        required_limits.check_limits_with_fail_fn(&offered, false, |limit, wanted, found| {
+            lacks += &format!("{limit} of {wanted} (it has {found}); ");
+        });
+        if !lacks.is_empty() {
+            return Err(OpenError::TooWeak { adapter: name, lacks });
+        }
+        let descriptor =
+            wgpu::DeviceDescriptor { label: Some("puna"), required_limits, ..Default::default() };
+        let opened = adapter.request_device(&descriptor).await;
+        let (device, queue) =
+            opened.map_err(|e| OpenError::Refused { adapter: name, reason: e.to_string() })?;
+        Ok(Self::from_wgpu(&adapter, device, queue, options))
+    }
+
+    /// Takes over an opened device. Its error handler and its lost callback become ours.
+    pub(crate) fn from_wgpu(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: &Options,
+    ) -> Self {
+        let failure = Arc::new(Mutex::new(None));
+        let keep = |failure: &Arc<Mutex<Option<String>>>, why: String| {
+            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        };
+        let (lost, uncaptured) = (failure.clone(), failure.clone());
+        device.set_device_lost_callback(move |reason, message| keep(&lost, format!("{reason:?}: {message}")));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| keep(&uncaptured, error.to_string())));
+
+        let (info, limits) = (AdapterInfo::new(0, adapter), device.limits());
+        let limit = |asked: Option<u64>, offered: u64| {
+            let below = offered.min(asked.unwrap_or(u64::MAX).max(4096));
+            // Whole alignment units, and byte addresses of 32 bits.
+            below.min(u64::from(u32::MAX)) & !255
+        };
+        let nothing = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("nothing"),
+            size: 256,
+            usage: STORAGE,
+            mapped_at_creation: false,
+        });
+        Context {
+            name: format!("{} ({}, {})", info.name, info.backend, info.driver),
+            max_binding: limit(options.binding_limit, limits.max_storage_buffer_binding_size),
+            max_buffer: limit(options.buffer_limit, limits.max_buffer_size),
+            align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
+            pipelines: Pipelines::new(&device),
+            nothing: Buffer { raw: nothing, id: 0 },
+            next_id: AtomicU64::new(1),
+            device,
+            queue,
+            failure,
+        }
+    }
+
+    /// An error if the device was lost or has failed since it was opened.
+    pub(crate) fn check(&self) -> Result<(), DeviceError> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(why) => Err(DeviceError::Lost(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `f` and returns what it made, or the error that the driver raised in it.
+    pub(crate) fn guarded<T>(&self, bytes: u64, f: impl FnOnce() -> T) -> Result<T, DeviceError> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = f();
+        let (validation, internal, memory) = (validation.pop(), internal.pop(), memory.pop());
+        let failed = pollster::block_on(validation).or(pollster::block_on(internal));
+        match (pollster::block_on(memory), failed) {
+            (Some(_), _) => Err(DeviceError::OutOfMemory { bytes }),
+            (None, Some(error)) => Err(DeviceError::Lost(error.to_string())),
+            (None, None) => self.check().map(|()| made),
+        }
+    }
+
+    /// A zeroed buffer of at least `bytes` bytes.
+    pub(crate) fn buffer(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<Buffer, DeviceError> {
+        let size = bytes.checked_next_multiple_of(4).unwrap_or(u64::MAX).max(16);
+        if size > self.max_buffer {
+            return Err(DeviceError::OutOfMemory { bytes });
+        }
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let raw = self.guarded(bytes, || self.device.create_buffer(&descriptor))?;
+        Ok(Buffer { raw, id: self.next_id.fetch_add(1, Ordering::Relaxed) })
+    }
+
+    /// Waits until everything submitted has been done.
+    pub(crate) fn wait(&self) -> Result<(), DeviceError> {
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        polled.map(|_| ()).map_err(|e| DeviceError::Lost(e.to_string()))
+    }
+}

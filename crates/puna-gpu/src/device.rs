@@ -1,0 +1,150 @@
+//! The GPU as a device.
+
+use crate::buffer::{Buffer, Stored, f32_rows};
+use crate::context::{Context, Options, STORAGE};
+use crate::error::OpenError;
+use crate::ops::Ops;
+use crate::recorder::{Counts, Recorder};
+use crate::weights::Weights;
+use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, Region, Rows, Weight};
+use puna_shaders::quant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A GPU that computes every op in WGSL.
+///
+/// Ops are recorded; they run when something is read, or when enough work has gathered for one submit. Forks share
+/// the adapter, the compiled kernels and the weights.
+#[derive(Debug)]
+pub struct GpuDevice {
+    ctx: Arc<Context>,
+    weights: Vec<Arc<Weights>>,
+    buffers: Vec<Option<Stored>>,
+    /// Locked only so that [`Device::fork`] can submit what is recorded.
+    recorder: Mutex<Recorder>,
+}
+
+impl GpuDevice {
+    /// Opens a GPU and waits until that is done.
+    ///
+    /// # Errors
+    /// No adapter, one that is too weak, or a driver that refuses.
+    pub fn open(options: &Options) -> Result<Self, OpenError> {
+        pollster::block_on(Self::open_async(options))
+    }
+
+    /// Opens a GPU.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_async(options: &Options) -> Result<Self, OpenError> {
+        Self::with_context(Context::open(options).await?)
+    }
+
+    pub(crate) fn with_context(ctx: Context) -> Result<Self, OpenError> {
+        let recorder = Recorder::new(&ctx);
+        let refused =
+            |e: DeviceError| OpenError::Refused { adapter: ctx.name.clone(), reason: e.to_string() };
+        let recorder = Mutex::new(recorder.map_err(refused)?);
+        Ok(GpuDevice { ctx: Arc::new(ctx), weights: Vec::new(), buffers: Vec::new(), recorder })
+    }
+
+    /// What was done since the device was opened or forked.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    /// A panic while recording leaves at worst an op half recorded; what was recorded before it is whole.
+    fn lock(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn buffer(&self, elem: Elem, len: usize) -> Result<Buffer, DeviceError> {
+        let bytes = (len as u64).checked_mul(elem.bytes() as u64);
+        let bytes = bytes.ok_or_else(|| DeviceError::out_of_memory(elem, len))?;
+        self.ctx.buffer("buffer", bytes, STORAGE)
+    }
+}
+
+impl Device for GpuDevice {
+    fn info(&self) -> DeviceInfo {
+        let formats = DType::ALL.into_iter().filter(|t| quant::by_name(t.name()).is_some());
+        let mut info = DeviceInfo::default();
+        info.name = format!("gpu {}", self.ctx.name);
+        info.kernels = formats.map(|t| (t, "wgsl, one output a thread, f32 sums")).collect();
+        info
+    }
+
+    fn load(&mut self, region: &Region) -> Result<Weight, DeviceError> {
+        self.ctx.check()?;
+        self.weights.push(Arc::new(Weights::upload(&self.ctx, region)?));
+        Ok(Weight(self.weights.len() as u32 - 1))
+    }
+
+    fn alloc(&mut self, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
+        let stored = Stored { buffer: self.buffer(elem, len)?, elem, len };
+        let slot = self.buffers.iter().position(Option::is_none).unwrap_or(self.buffers.len());
+        match self.buffers.get_mut(slot) {
+            Some(free) => *free = Some(stored),
+            None => self.buffers.push(Some(stored)),
+        }
+        Ok(Buf(slot as u32))
+    }
+
+    fn free(&mut self, buf: Buf) {
+        // Recorded ops keep the memory until they have run.
+        if let Some(stored) = self.buffers.get_mut(buf.0 as usize).and_then(Option::take) {
+            self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner).release(stored.buffer.id);
+        }
+    }
+
+    fn write(&mut self, to: Buf, at: usize, values: &[f32]) -> Result<(), DeviceError> {
+        self.ctx.check()?;
+        let rows = Rows { buf: to, offset: at, n_rows: 1, width: values.len() };
+        let to = f32_rows(&self.buffers, "write", "rows", &rows)?;
+        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        recorder.write(&self.ctx, &to.buffer, at as u64 * 4, values)
+    }
+
+    fn issue(&mut self, op: &Op<'_>) -> Result<(), DeviceError> {
+        op.check()?;
+        self.ctx.check()?;
+        let rec = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Ops { ctx: &self.ctx, weights: &self.weights, buffers: &self.buffers, rec }.record(op)
+    }
+
+    fn read(&mut self, from: &Rows, into: &mut [f32]) -> Result<(), DeviceError> {
+        self.ctx.check()?;
+        let source = f32_rows(&self.buffers, "read", "rows", from)?;
+        if from.len() != into.len() {
+            let (expected, found) = (from.len() as u64, into.len() as u64);
+            return Err(DeviceError::Shape { op: "read", what: "host length", expected, found });
+        }
+        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        recorder.read(&self.ctx, &source.buffer, from.offset as u64 * 4, into)
+    }
+
+    fn fork(&self) -> Result<Box<dyn Device>, DeviceError> {
+        self.lock().submit(&self.ctx)?;
+        let mut recorder = Recorder::new(&self.ctx)?;
+        let mut buffers = Vec::with_capacity(self.buffers.len());
+        for stored in &self.buffers {
+            let copy = match stored {
+                Some(Stored { buffer, elem, len }) => {
+                    let copy = self.buffer(*elem, *len)?;
+                    recorder.copy(buffer, 0, &copy, 0, buffer.raw.size());
+                    Some(Stored { buffer: copy, elem: *elem, len: *len })
+                }
+                None => None,
+            };
+            buffers.push(copy);
+        }
+        recorder.submit(&self.ctx)?;
+        recorder.counts = Counts::default();
+        Ok(Box::new(GpuDevice {
+            ctx: self.ctx.clone(),
+            weights: self.weights.clone(),
+            buffers,
+            recorder: Mutex::new(recorder),
+        }))
+    }
+}

@@ -1,0 +1,23 @@
+//! [`RmsNorm`].
+
+use super::{Ops, chunks};
+use puna_core::DeviceError;
+use puna_core::ops::RmsNorm;
+use puna_shaders::Kernel;
+
+impl Ops<'_> {
+    pub(super) fn rms_norm(&mut self, op: &RmsNorm) -> Result<(), DeviceError> {
+        const OP: &str = "RmsNorm";
+        let (x, out) = (self.rows(OP, "input rows", &op.x)?, self.rows(OP, "output rows", &op.out)?);
+        let (weight, weight_base) = self.vector(OP, Some(op.weight))?;
+        let width = op.x.width;
+        for (first, n) in chunks(op.x.n_rows, self.row_chunk(width, &[width])) {
+            let (x, out) = (x.from_row(first), out.from_row(first));
+            let ((x, x_base), (out, out_base)) = (x.span(self.ctx, n), out.span(self.ctx, n));
+            let params = [width as u32, x_base, out_base, weight_base, op.eps.to_bits()];
+            let work = (n * width) as u64;
+            self.rec.dispatch(self.ctx, Kernel::RmsNorm, &params, &[x, weight, out], (1, n as u32), work)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! Every op and every format on the GPU, against the scalar reference.
+//!
+//! These tests need an adapter (a software Vulkan such as Mesa's lavapipe will do) and fail where there is none.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod attention;
+mod device;
+mod experts;
+mod pair;
+mod products;
+mod rows;
