@@ -1,6 +1,9 @@
 //! The CPU device: SIMD kernels chosen at run time, a thread pool that sleeps when idle, and [`CpuDevice`].
 #![no_std]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking"))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")
+)]
 
 extern crate alloc;
 #[cfg(feature = "std")]

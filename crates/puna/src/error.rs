@@ -215,7 +215,7 @@ fn device_kind(e: &DeviceError) -> ErrorKind {
     match e {
         DeviceError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
         DeviceError::Range { .. } => ErrorKind::BadInput,
-        DeviceError::Unsupported { .. } => ErrorKind::Unsupported,
+        DeviceError::Unsupported { .. } | DeviceError::NoKernel { .. } => ErrorKind::Unsupported,
         _ => ErrorKind::Device,
     }
 }
