@@ -1,4 +1,9 @@
 //! One step of attention: a few keys and values of one head against the query vectors of a tile.
+//!
+//! Tried and dropped, one row over 100,000 positions, 8 x 5 heads of 128, one thread of a Zen 3 (63 ms of processor time,
+//! 6.5 GB/s, where a plain read reaches 15 to 20): 16 keys a step (63 to 67 ms); asking for the next step's lines one at
+//! a time between the multiply-adds instead of all at once while widening (70 to 73 ms). What is left is arithmetic:
+//! widening takes 13 of 71 ns for a key in cache, multiply-adds at their peak would take 25.
 
 use super::Vectors;
 use crate::ops::simd::{Kernel, Simd};

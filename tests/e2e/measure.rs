@@ -1,0 +1,45 @@
+//! `puna perplexity` and `puna bench`: the shape of what they report, and that it adds up.
+
+use super::{puna, text, tiny};
+use puna_tests::fetched::{fetched, smollm2};
+
+#[test]
+fn perplexity_has_the_documented_shape() {
+    let model = smollm2();
+    let folder = puna_tests::folder::Folder::new();
+    let whole = std::fs::read_to_string(fetched("text/genesis.txt")).unwrap();
+    let file = folder.write("part.txt", &whole[..6000]);
+    let tokens = puna("tokenize", &model, &["--file", text(&file)]).json().as_array().unwrap().len() as u64;
+    let out = puna("perplexity", &model, &["--file", text(&file), "--ctx", "512", "--json"]).json();
+    assert_eq!(out["windows"], tokens / 512);
+    assert_eq!(out["tokens"], tokens / 512 * 255);
+    let (value, stderr) = (out["perplexity"].as_f64().unwrap(), out["stderr"].as_f64().unwrap());
+    assert!((3.0..20.0).contains(&value) && (0.1..3.0).contains(&stderr), "{out}");
+    let half = puna("perplexity", &model, &["--file", text(&file), "--ctx", "256", "--json"]).json();
+    assert_eq!((&half["windows"], &half["tokens"]), (&(tokens / 256).into(), &(tokens / 256 * 127).into()));
+    assert!(half["perplexity"].as_f64().unwrap() > value, "less context, more surprise: {half} {out}");
+}
+
+/// A text of random letters surprises a random model as much as any other: about the size of the vocabulary.
+#[test]
+fn perplexity_of_a_model_without_meaning() {
+    let model = tiny();
+    model.write("t.txt", "the quick brown fox ".repeat(40).as_bytes());
+    let file = model.directory().join("t.txt");
+    let out = puna("perplexity", model.path(), &["--file", text(&file), "--ctx", "64", "--json"]).json();
+    assert_eq!(out["windows"], (20 * 40 + 1) / 64);
+    assert!((100.0..3000.0).contains(&out["perplexity"].as_f64().unwrap()), "{out}");
+}
+
+#[test]
+fn bench_reports_speed_and_memory() {
+    let model = tiny();
+    let args = ["-p", "32", "-n", "8", "-t", "1,2", "-r", "2", "--json"];
+    let out = puna("bench", model.path(), &args).json();
+    let out = out.to_string();
+    for word in ["prefill", "decode", "threads", "kernels", "load", "resident", "bytes"] {
+        assert!(out.contains(word), "{word} in {out}");
+    }
+    let table = puna("bench", model.path(), &["-p", "16", "-n", "4", "-r", "1"]).ok();
+    assert!(table.contains("prefill") && table.contains("decode"), "{table}");
+}
