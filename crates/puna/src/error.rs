@@ -206,7 +206,9 @@ fn text_kind(e: &TextError) -> ErrorKind {
         TextError::Unsupported { .. } => ErrorKind::Unsupported,
         TextError::TooLarge { .. } => ErrorKind::Limit,
         TextError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
-        TextError::Template { .. } | TextError::Encode { .. } => ErrorKind::BadInput,
+        TextError::Template { .. } | TextError::Encode { .. } | TextError::Image { .. } => {
+            ErrorKind::BadInput
+        }
         _ => ErrorKind::BadFile,
     }
 }
@@ -224,7 +226,7 @@ fn llama_kind(e: &puna_llama::LlamaError) -> ErrorKind {
     use puna_llama::LlamaError as L;
     match e {
         L::Architecture { .. } | L::Unsupported { .. } => ErrorKind::Unsupported,
-        L::EmptyPrompt | L::TokenRange { .. } => ErrorKind::BadInput,
+        L::EmptyPrompt | L::TokenRange { .. } | L::Image { .. } => ErrorKind::BadInput,
         L::Cancelled => ErrorKind::Cancelled,
         L::ContextFull { .. } => ErrorKind::ContextFull,
         L::OutOfMemory { .. } => ErrorKind::OutOfMemory,

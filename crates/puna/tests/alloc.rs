@@ -86,7 +86,10 @@ fn decoding_allocates_nothing_between_two_cache_blocks() {
         for (name, sampling) in [("greedy", plain), ("sampled", full)] {
             let (most, adding, steps) = while_decoding(&mut session, &sampling);
             assert_eq!(steps, 2 * BLOCK);
-            assert!(adding > 0 || name == "sampled", "the counter counts: new blocks are allocated the first time");
+            assert!(
+                adding > 0 || name == "sampled",
+                "the counter counts: new blocks are allocated the first time"
+            );
             assert_eq!(most, 0, "allocations in one step: {name}, {activations:?}, {threads} threads");
         }
     }

@@ -195,8 +195,7 @@ fn images_of_every_kind() {
         (usize::MAX, 2, 6),
         (60_000, 60_000, 0),
     ] {
-        let error = Image::rgb8(width, height, &vec![0; len]).unwrap_err();
-        assert!(matches!(error, LlamaError::Image { .. }), "{error}");
+        Image::rgb8(width, height, &vec![0; len]).unwrap_err();
     }
     // A resize to the same size changes nothing; a tall thread of pixels takes no memory to speak of.
     let image =

@@ -7,7 +7,6 @@
 
 mod config;
 mod encoder;
-mod image;
 mod prompt;
 mod resize;
 mod rope;
@@ -16,11 +15,11 @@ mod weights;
 
 pub use config::{MAX_GRID, MAX_TILES, VisionConfig};
 pub use encoder::{Encode, Stage};
-pub use image::{Image, MAX_SIDE};
-pub use prompt::{Embed, ImageIds, ImageLayout, expand, place};
+pub use prompt::{Embed, ImageIds, Span, expand, place, spans};
+pub use puna_text::chat::{Image, ImageLayout, MAX_SIDE};
 pub use resize::resize;
 pub use tiles::{Canvas, Tiles};
-pub use weights::{Norm, Vision, VisionLayer};
+pub use weights::{Norm, Vision, VisionLayer, is_in};
 
 use crate::error::with_capacity;
 use crate::{LlamaError, Result};

@@ -5,7 +5,7 @@ use crate::error::with_capacity;
 use crate::{LlamaError, Result};
 use alloc::format;
 use alloc::vec::Vec;
-pub use puna_text::chat::ImageLayout;
+use puna_text::chat::ImageLayout;
 use puna_text::special;
 
 /// Rows that take the place of the embeddings at positions `at ..`.
@@ -104,34 +104,62 @@ pub fn expand(tokens: &[u32], ids: &ImageIds, images: &[ImageLayout]) -> Result<
     Ok(out)
 }
 
-/// Says which rows replace which embeddings: the `<|patch|>` tokens of a prompt that begins at position `pos` take the
-/// rows of all images in order.
+/// Consecutive rows of an image and the positions they go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Which image.
+    pub image: usize,
+    /// Absolute position of the first row.
+    pub at: u64,
+    /// Which of the image's rows that is.
+    pub first: usize,
+    /// Number of rows.
+    pub n: usize,
+}
+
+/// Says where rows go before there are any: the `<|patch|>` tokens of a prompt that begins at position `pos` take, in
+/// order, the rows of images that have so many each.
 ///
 /// # Errors
 /// [`LlamaError::Image`] when there are not as many patches as rows; out of memory.
-pub fn place(tokens: &[u32], pos: u64, patch: u32, images: &[Features]) -> Result<Vec<Embed>> {
-    let rows: usize = images.iter().map(Features::n_rows).sum();
+pub fn spans(tokens: &[u32], pos: u64, patch: u32, rows: &[usize]) -> Result<Vec<Span>> {
+    let expected = rows.iter().fold(0usize, |sum, &n| sum.saturating_add(n));
     let found = tokens.iter().filter(|&&t| t == patch).count();
-    if found != rows {
-        let expected = format!("{rows}, as many as rows of image features");
+    if found != expected {
+        let expected = format!("{expected}, as many as rows of image features");
         return Err(LlamaError::image("<|patch|> tokens", expected, found));
     }
-    let mut embeds: Vec<Embed> = Vec::new();
-    let mut left = images.iter().filter(|image| image.n_rows() > 0);
-    let mut current = left.next().map(|image| (image, 0));
+    let mut all: Vec<Span> = Vec::new();
+    let mut images = rows.iter().enumerate().filter(|&(_, &n)| n > 0);
+    let (mut current, mut row) = (images.next(), 0);
     for (at, _) in (pos..).zip(tokens).filter(|&(_, &t)| t == patch) {
-        let Some((image, row)) = current else { break };
-        match embeds.last_mut().filter(|last| row > 0 && last.end() == at) {
+        let Some((image, &n)) = current else { break };
+        match all.last_mut().filter(|last| row > 0 && last.at + last.n as u64 == at) {
             Some(last) => last.n += 1,
             None => {
-                embeds.try_reserve(1).map_err(|_| LlamaError::out_of_memory::<Embed>(1))?;
-                embeds.push(Embed { at, first: row, n: 1, features: image.clone() });
+                all.try_reserve(1).map_err(|_| LlamaError::out_of_memory::<Span>(1))?;
+                all.push(Span { image, at, first: row, n: 1 });
             }
         }
-        current = match row + 1 < image.n_rows() {
-            true => Some((image, row + 1)),
-            false => left.next().map(|image| (image, 0)),
-        };
+        row += 1;
+        if row == n {
+            (current, row) = (images.next(), 0);
+        }
     }
+    Ok(all)
+}
+
+/// [`spans`] of images whose rows are there.
+///
+/// # Errors
+/// As [`spans`].
+pub fn place(tokens: &[u32], pos: u64, patch: u32, images: &[Features]) -> Result<Vec<Embed>> {
+    let mut rows = with_capacity(images.len())?;
+    rows.extend(images.iter().map(Features::n_rows));
+    let spans = spans(tokens, pos, patch, &rows)?;
+    let mut embeds = with_capacity(spans.len())?;
+    embeds.extend(spans.into_iter().filter_map(|Span { image, at, first, n }| {
+        images.get(image).map(|features| Embed { at, first, n, features: features.clone() })
+    }));
     Ok(embeds)
 }

@@ -101,6 +101,11 @@ impl Names {
     }
 }
 
+/// Whether a file has a vision tower.
+pub fn is_in(tensors: &dyn TensorSource) -> bool {
+    Names::detect(tensors).is_ok()
+}
+
 impl Vision {
     /// Binds the tower's tensors to a device.
     ///

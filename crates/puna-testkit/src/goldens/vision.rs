@@ -3,6 +3,7 @@
 use crate::compare::{argmax, assert_close};
 use crate::{seeded, tolerance};
 use puna_core::{Device, Elem};
+use puna_format::safetensors::{StDType, StWriter};
 use puna_llama::vision::{
     Canvas, Encode, Features, Image, ImageIds, ImageLayout, Stage, Tiles, Vision, VisionConfig, expand,
     place, resize,
@@ -181,6 +182,59 @@ impl VisionGolden {
         off
     }
 
+    /// The tensors as a safetensors file.
+    ///
+    /// # Panics
+    /// Never, as long as the names are different ones.
+    pub fn safetensors(&self) -> Vec<u8> {
+        let mut writer = StWriter::new();
+        for (name, tensor) in self.tensors.iter() {
+            let shape: Vec<u64> = tensor.shape.iter().map(|&n| n as u64).collect();
+            writer.tensor(name, &shape, StDType::F32).expect("a tensor");
+        }
+        let mut stream = writer.start(Vec::new()).expect("a header");
+        for (name, tensor) in self.tensors.iter() {
+            stream.write(name, tensor.region.bytes()).expect("a tensor's bytes");
+        }
+        stream.finish().expect("a whole file")
+    }
+
+    /// The names of all cases.
+    pub fn cases(&self) -> Vec<&str> {
+        self.json["cases"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The tokens of a case and the normalised pixels of all its tiles.
+    ///
+    /// # Panics
+    /// When there is no such case.
+    pub fn prompt(&self, case: &str) -> (Vec<u32>, Vec<f32>) {
+        let config = VisionConfig::from_hf(&self.config).expect("a configuration").expect("a tower");
+        let case = &self.json["cases"][case];
+        let images = case["images"].as_array().expect("images").iter();
+        let pixels = images.flat_map(|name| {
+            let image = self.image(name.as_str().expect("a name"));
+            Tiles::new(&image, &config).expect("tiles").pixels
+        });
+        (list(&case["ids"]), pixels.collect())
+    }
+
+    /// Holds the logits of every position of a case against transformers; gives the largest difference.
+    ///
+    /// # Panics
+    /// When they are off by more than [`tolerance`] allows.
+    pub fn check_logits(&self, name: &str, logits: &[Vec<f32>]) -> f32 {
+        let case = &self.json["cases"][name];
+        let positions = list(&case["positions"]);
+        let expected = self.numbers(&case["logits"]);
+        let rows = expected.chunks_exact(expected.len() / positions.len());
+        let check = |(row, position): (&[f32], u32)| {
+            let what = format!("{name}: logits at position {position}");
+            assert_close(&what, &logits[position as usize], row, tolerance::LOGITS)
+        };
+        rows.zip(positions).map(check).fold(0.0, f32::max)
+    }
+
     fn check_case(
         &self,
         name: &str,
@@ -225,13 +279,7 @@ impl VisionGolden {
         };
         let mut pass = Pass { embeds: &embeds, logits: Some(&mut keep), ..Pass::new(Want::All) };
         session.feed_with(&ids, &mut pass).expect("a pass");
-        let mut off = 0.0f32;
-        let vocab = model.config.vocab_size;
-        for (row, position) in self.numbers(&case["logits"]).chunks_exact(vocab).zip(list(&case["positions"]))
-        {
-            let what = format!("{name}: logits at position {position}");
-            off = off.max(assert_close(&what, &logits[position as usize], row, tolerance::LOGITS));
-        }
+        let off = self.check_logits(name, &logits);
         let expected = list(&case["greedy"]);
         let mut greedy = vec![argmax(session.logits(None).expect("logits"))];
         while greedy.len() < expected.len() {

@@ -1,7 +1,6 @@
 //! Pictures in memory.
 
-use crate::error::with_capacity;
-use crate::{LlamaError, Result};
+use crate::TextError;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,8 +20,8 @@ impl Image {
     /// From rows of red, green, blue.
     ///
     /// # Errors
-    /// [`LlamaError::Image`] when a side is 0 or above [`MAX_SIDE`], or `pixels` is not `3 * width * height` bytes.
-    pub fn rgb8(width: usize, height: usize, pixels: &[u8]) -> Result<Image> {
+    /// [`TextError::Image`] when a side is 0 or above [`MAX_SIDE`], or `pixels` is not `3 * width * height` bytes.
+    pub fn rgb8(width: usize, height: usize, pixels: &[u8]) -> Result<Image, TextError> {
         Self::build::<3>(width, height, pixels, |rgb| rgb)
     }
 
@@ -30,7 +29,7 @@ impl Image {
     ///
     /// # Errors
     /// As [`rgb8`](Self::rgb8), with 4 bytes a pixel.
-    pub fn rgba8(width: usize, height: usize, pixels: &[u8]) -> Result<Image> {
+    pub fn rgba8(width: usize, height: usize, pixels: &[u8]) -> Result<Image, TextError> {
         Self::build::<4>(width, height, pixels, |[r, g, b, a]| [r, g, b].map(|v| over_white(v, a)))
     }
 
@@ -38,7 +37,7 @@ impl Image {
     ///
     /// # Errors
     /// As [`rgb8`](Self::rgb8), with 1 byte a pixel.
-    pub fn luma8(width: usize, height: usize, pixels: &[u8]) -> Result<Image> {
+    pub fn luma8(width: usize, height: usize, pixels: &[u8]) -> Result<Image, TextError> {
         Self::build::<1>(width, height, pixels, |[v]| [v; 3])
     }
 
@@ -47,19 +46,21 @@ impl Image {
         height: usize,
         pixels: &[u8],
         rgb: impl Fn([u8; N]) -> [u8; 3],
-    ) -> Result<Image> {
+    ) -> Result<Image, TextError> {
         for (what, side) in [("image width", width), ("image height", height)] {
             if !(1..=MAX_SIDE).contains(&side) {
-                return Err(LlamaError::image(what, format!("1 to {MAX_SIDE}"), side));
+                return Err(TextError::image(what, format!("1 to {MAX_SIDE}"), side));
             }
         }
         let n = width.checked_mul(height).and_then(|n| n.checked_mul(N));
         if n != Some(pixels.len()) {
             let expected = format!("{N} bytes for each of {width} x {height}");
-            return Err(LlamaError::image("image pixels", expected, pixels.len()));
+            return Err(TextError::image("image pixels", expected, pixels.len()));
         }
         let (pixels, _) = pixels.as_chunks::<N>();
-        let mut values = with_capacity(pixels.len().saturating_mul(3))?;
+        let mut values = Vec::new();
+        let len = pixels.len().saturating_mul(3);
+        values.try_reserve_exact(len).map_err(|_| TextError::OutOfMemory { what: "an image" })?;
         values.extend(pixels.iter().flat_map(|&pixel| rgb(pixel)));
         Ok(Image { width, height, rgb: Arc::new(values) })
     }
