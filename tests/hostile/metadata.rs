@@ -105,9 +105,9 @@ fn numbers_out_of_range() {
         }
     }
     refused.parts("experts not counted", &Parts::tiny().without("llama4.expert_count"), &["expert"]);
-    for (head_dim, name) in [(0, "head"), (7, "7"), (1 << 40, "1099511627776")] {
+    for (head_dim, name) in [(0u64, "head"), (7, "7"), (1 << 40, "1099511627776")] {
         let keys = ["llama4.attention.key_length", "llama4.attention.value_length"];
-        let parts = keys.iter().fold(Parts::tiny(), |parts, key| parts.set(key, head_dim as u64));
+        let parts = keys.iter().fold(Parts::tiny(), |parts, key| parts.set(key, head_dim));
         refused.parts(&format!("heads of {head_dim}"), &parts, &[name]);
     }
     assert_eq!(refused.count, cases.len() + 4);
