@@ -53,7 +53,7 @@ fn vocabularies_that_disagree_with_themselves() {
     assert_eq!(refused.count, 6);
 }
 
-/// A text is never silently shortened: what has no token is an error, and everything else goes on.
+/// What has no token is left out, and everything else goes on.
 #[test]
 fn bytes_without_a_token() {
     let tiny = Parts::tiny();
