@@ -2,6 +2,9 @@
 
 use alloc::{string::String, vec::Vec};
 
+/// Bytes of buffer taken at the first token: longer than any token of the vocabularies we know.
+const ROOM: usize = 256;
+
 /// Decodes a stream of bytes as UTF-8, lossily, piece by piece.
 ///
 /// A character whose bytes arrive in several pieces is given out with the piece that completes it. A byte that can no
@@ -30,9 +33,13 @@ impl StreamDecoder {
 
     /// Takes the bytes of a token and returns the text that is now complete; the text lives until the next call.
     ///
-    /// Buffers are reused: nothing is allocated once they have the size of the longest token.
+    /// Nothing is allocated after the first call, unless a token is longer than all before it and than 256 bytes.
     pub fn push(&mut self, bytes: &[u8]) -> &str {
         self.text.clear();
+        if self.text.capacity() == 0 {
+            self.text.reserve(ROOM);
+            self.pending.reserve(ROOM);
+        }
         self.pending.extend_from_slice(bytes);
         let mut done = 0;
         for chunk in self.pending.utf8_chunks() {

@@ -3,6 +3,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// Bytes of buffer taken at the first piece: longer than any token, so that hardly any later piece allocates.
+const ROOM: usize = 256;
+
 /// Lets text through until a stop string appears, and holds back only what may be the beginning of one.
 ///
 /// The string that is complete first wins, so the result does not depend on how the text is cut into pieces.
@@ -45,6 +48,10 @@ impl StopStrings {
         self.ready.clear();
         if self.hit.is_some() {
             return Passed { text: "", hit: self.hit };
+        }
+        if self.ready.capacity() == 0 {
+            self.ready.reserve(ROOM);
+            self.held.reserve(ROOM);
         }
         self.held.push_str(piece);
         let first = |(index, stop): (usize, &String)| {
