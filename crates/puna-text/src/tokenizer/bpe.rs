@@ -1,6 +1,13 @@
 //! Byte-pair encoding by the `tokenizers` crate, behind checks that keep it from panicking.
+//!
+//! Its tables of strings are most of what a tokenizer holds and most of the time it takes to make one, and only encoding
+//! needs them: they are made when the first text is encoded.
 
-use std::{borrow::Cow, collections::hash_map::Entry, format, string::String, string::ToString, vec::Vec};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    borrow::Cow, boxed::Box, collections::hash_map::Entry, fmt, format, string::String, string::ToString,
+    vec::Vec,
+};
 
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{Model as _, NormalizedString};
@@ -57,52 +64,56 @@ pub(super) struct Options {
     pub(super) fuse_unk: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Bpe {
-    model: BPE,
-    form: Form,
+/// Tokens with their ids, and pairs to merge, the most urgent first.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    vocab: Vocab,
+    /// Bytes of the longest token.
+    longest: usize,
+    pub(super) merges: Vec<(String, String)>,
 }
 
-impl Bpe {
-    /// Tokens with their ids, and pairs to merge, the most urgent first.
-    pub(super) fn new(
-        tokens: impl Iterator<Item = (String, u32)>,
-        merges: Vec<(String, String)>,
-        options: Options,
-        form: Form,
-    ) -> Result<Self, TextError> {
-        let expected = tokens.size_hint().0;
-        vocab::check_count(expected)?;
-        let mut table = Vocab::default();
-        table.try_reserve(expected).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
-        let mut longest = 0;
-        for (text, id) in tokens {
-            longest = longest.max(text.len());
-            match table.entry(text) {
-                Entry::Vacant(entry) => _ = entry.insert(id),
-                Entry::Occupied(entry) => {
-                    let at = format!("tokens {} and {id}", entry.get());
-                    return Err(TextError::malformed("vocabulary", at, "different texts", entry.key()));
-                }
+impl Pieces {
+    /// None yet, with room for this many tokens.
+    pub(super) fn with_capacity(tokens: usize) -> Result<Self, TextError> {
+        vocab::check_count(tokens)?;
+        let mut pieces = Self::default();
+        pieces.vocab.try_reserve(tokens).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
+        Ok(pieces)
+    }
+
+    pub(super) fn push(&mut self, text: String, id: u32) -> Result<(), TextError> {
+        self.longest = self.longest.max(text.len());
+        if self.longest > vocab::MAX_TOKEN_BYTES {
+            let what = "bytes of a token";
+            return Err(TextError::TooLarge { what, limit: vocab::MAX_TOKEN_BYTES, found: self.longest });
+        }
+        match self.vocab.entry(text) {
+            Entry::Vacant(entry) => _ = entry.insert(id),
+            Entry::Occupied(entry) => {
+                let at = format!("tokens {} and {id}", entry.get());
+                return Err(TextError::malformed("vocabulary", at, "different texts", entry.key()));
             }
         }
-        if longest > vocab::MAX_TOKEN_BYTES {
-            let what = "bytes of a token";
-            return Err(TextError::TooLarge { what, limit: vocab::MAX_TOKEN_BYTES, found: longest });
-        }
+        Ok(())
+    }
+
+    fn model(self, options: Options) -> Result<BPE, TextError> {
         // The builder joins a pair in a buffer as long as the longest token before it looks the result up.
         let out_of = |at: usize, (left, right): &(String, String)| {
             let expected = "two tokens whose texts make a third";
             TextError::malformed("merges", format!("merge {at}"), expected, format!("{left} {right}"))
         };
-        if let Some((at, pair)) = merges.iter().enumerate().find(|(_, (l, r))| l.len() + r.len() > longest) {
+        let too_long =
+            |(_, (left, right)): &(usize, &(String, String))| left.len() + right.len() > self.longest;
+        if let Some((at, pair)) = self.merges.iter().enumerate().find(too_long) {
             return Err(out_of(at, pair));
         }
-        if let Some(unk) = options.unk.as_ref().filter(|unk| !table.contains_key(unk.as_str())) {
+        if let Some(unk) = options.unk.as_ref().filter(|unk| !self.vocab.contains_key(unk.as_str())) {
             return Err(TextError::malformed("vocabulary", "unknown token", "one of the tokens", unk));
         }
         let mut builder = BPE::builder()
-            .vocab_and_merges(table, merges)
+            .vocab_and_merges(self.vocab, self.merges)
             // The crate's cache lives as long as its thread, not its tokenizer.
             .cache_capacity(0)
             .byte_fallback(options.byte_fallback)
@@ -111,15 +122,48 @@ impl Bpe {
         if let Some(unk) = options.unk {
             builder = builder.unk_token(unk);
         }
-        let model = builder.build().map_err(|error| {
-            TextError::malformed(
-                "merges",
-                "the list of merges",
-                "pairs of tokens whose texts make a third",
-                error,
-            )
-        })?;
-        Ok(Self { model, form })
+        builder.build().map_err(|error| {
+            let expected = "pairs of tokens whose texts make a third";
+            TextError::malformed("merges", "the list of merges", expected, error)
+        })
+    }
+}
+
+/// Makes the pieces of a vocabulary from what is kept of its file.
+type Make = Box<dyn FnOnce() -> Result<Pieces, TextError> + Send>;
+
+pub(super) struct Bpe {
+    model: OnceLock<Result<BPE, TextError>>,
+    /// What `model` is made from; none once it is.
+    source: Mutex<Option<(Make, Options)>>,
+    form: Form,
+}
+
+impl fmt::Debug for Bpe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bpe").field("form", &self.form).field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+impl Bpe {
+    /// An encoder whose tables are made when the first text is encoded, which is then where their errors appear.
+    pub(super) fn new(
+        options: Options,
+        form: Form,
+        make: impl FnOnce() -> Result<Pieces, TextError> + Send + 'static,
+    ) -> Self {
+        Self { model: OnceLock::new(), source: Mutex::new(Some((Box::new(make), options))), form }
+    }
+
+    /// Makes the tables now, unless they are there.
+    pub(super) fn model(&self) -> Result<&BPE, TextError> {
+        let made = self.model.get_or_init(|| {
+            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let lost = || TextError::Encode { message: "an earlier attempt did not finish".into() };
+            let (make, options) = source.ok_or_else(lost)?;
+            make()?.model(options)
+        });
+        made.as_ref().map_err(TextError::clone)
     }
 
     /// Whether decoded text begins with a space that encoding put there.
@@ -135,6 +179,7 @@ impl Bpe {
         if text.is_empty() {
             return Ok(());
         }
+        let model = self.model()?;
         match &self.form {
             Form::ByteLevel { splitter, compose, prefix_space } => {
                 let mut text = Cow::Borrowed(text);
@@ -148,7 +193,7 @@ impl Bpe {
                 splitter.split(&text, &mut |piece| {
                     chars.clear();
                     byte_level::push_chars(piece.as_bytes(), &mut chars);
-                    self.merge(&chars, out)
+                    merge(model, &chars, out)
                 })
             }
             Form::MetaSpace { prefix, once, words } => {
@@ -158,22 +203,21 @@ impl Bpe {
                 }
                 meta.extend(text.chars().map(|c| if c == ' ' { META_SPACE } else { c }));
                 if !*words {
-                    return self.merge(&meta, out);
+                    return merge(model, &meta, out);
                 }
                 let mut start = 0;
                 for (at, _) in meta.match_indices(META_SPACE).filter(|(at, _)| *at > 0) {
-                    self.merge(&meta[start..at], out)?;
+                    merge(model, &meta[start..at], out)?;
                     start = at;
                 }
-                self.merge(&meta[start..], out)
+                merge(model, &meta[start..], out)
             }
         }
     }
+}
 
-    fn merge(&self, piece: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
-        let tokens =
-            self.model.tokenize(piece).map_err(|error| TextError::Encode { message: error.to_string() })?;
-        out.extend(tokens.iter().map(|token| token.id));
-        Ok(())
-    }
+fn merge(model: &BPE, piece: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
+    let tokens = model.tokenize(piece).map_err(|error| TextError::Encode { message: error.to_string() })?;
+    out.extend(tokens.iter().map(|token| token.id));
+    Ok(())
 }

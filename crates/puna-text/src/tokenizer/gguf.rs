@@ -1,12 +1,12 @@
 //! Vocabularies as GGUF files store them (`tokenizer.ggml.*`).
 
-use std::{boxed::Box, collections::HashMap, format, string::String, vec::Vec};
+use std::{boxed::Box, collections::HashMap, format, vec::Vec};
 
 use super::added::Added;
-use super::bpe::{Bpe, Form, META_SPACE, Options, Prefix};
+use super::bpe::{Bpe, Form, META_SPACE, Options, Pieces, Prefix};
 use super::split::{self, Splitter};
 use super::spm::Spm;
-use super::vocab::{Kind, TokenTable};
+use super::vocab::{self, Kind, Texts, TokenTable};
 use super::{Engine, Parts, byte_level, byte_token};
 use crate::{TextError, special};
 
@@ -150,37 +150,25 @@ pub(super) fn read(vocab: &GgufVocab<'_>) -> Result<Parts, TextError> {
     Ok(Parts { engine, table, added, meta_cuts, bos: vocab.bos, adds_bos, eos: vocab.eos, stops })
 }
 
-fn bytes_bpe(vocab: &GgufVocab<'_>, types: &[Type], pre: &Pre) -> Result<Bpe, TextError> {
-    let merges = vocab
-        .merges
-        .iter()
-        .enumerate()
-        .map(|(at, merge)| match merge.char_indices().skip(1).find(|(_, c)| *c == ' ') {
-            Some((space, _)) if space + 1 < merge.len() => {
-                Ok((merge[..space].into(), merge[space + 1..].into()))
-            }
-            _ => Err(TextError::malformed(
-                WHAT,
-                format!("merge {at}"),
-                "two tokens with a space between",
-                merge,
-            )),
-        })
-        .collect::<Result<Vec<(String, String)>, _>>()?;
+fn bytes_bpe(file: &GgufVocab<'_>, types: &[Type], pre: &Pre) -> Result<Bpe, TextError> {
+    let merges = Texts::new(file.merges.iter().copied())?;
     // Special tokens never come out of merges, so that no text can spell one.
-    let texts: Vec<(String, u32)> = vocab
-        .tokens
-        .iter()
-        .zip(0u32..)
-        .zip(types)
-        .filter(|(_, kind)| **kind != Type::Special)
-        .map(|((text, id), _)| (String::from(*text), id))
-        .collect();
+    let merged = || (0u32..).zip(file.tokens).zip(types).filter(|(_, kind)| **kind != Type::Special);
+    let tokens = Texts::new(merged().map(|((_, text), _)| *text))?;
+    let ids: Vec<u32> = merged().map(|((id, _), _)| id).collect();
+    vocab::check_merges(&ids, &tokens, &merges)?;
     let splitter = Splitter::new(pre.patterns)?;
     let form =
-        Form::ByteLevel { splitter, compose: false, prefix_space: vocab.add_space_prefix.unwrap_or(false) };
+        Form::ByteLevel { splitter, compose: false, prefix_space: file.add_space_prefix.unwrap_or(false) };
     let options = Options { whole_pieces: pre.whole_pieces, ..Options::default() };
-    Bpe::new(texts.into_iter(), merges, options, form)
+    Ok(Bpe::new(options, form, move || {
+        let mut pieces = Pieces::with_capacity(ids.len())?;
+        tokens.iter().zip(&ids).try_for_each(|(text, id)| pieces.push(text.into(), *id))?;
+        drop((tokens, ids));
+        let pairs = merges.iter().filter_map(vocab::pair);
+        pieces.merges = pairs.map(|(left, right)| (left.into(), right.into())).collect();
+        Ok(pieces)
+    }))
 }
 
 fn byte_table(vocab: &GgufVocab<'_>, types: &[Type]) -> Result<TokenTable, TextError> {

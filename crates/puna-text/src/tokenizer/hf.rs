@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::added::Added;
-use super::bpe::{Bpe, Form, META_SPACE, Options, Prefix};
+use super::bpe::{Bpe, Form, META_SPACE, Options, Pieces, Prefix};
 use super::split::{self, Splitter};
 use super::vocab::{self, Kind, TokenTable};
 use super::{Engine, Parts, byte_level, byte_token};
@@ -156,14 +156,22 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
     tokens.retain(|(text, _)| {
         !added.get(text.as_str()).is_some_and(|token| token.special) || model.unk_token.as_ref() == Some(text)
     });
-    let merges = model.merges.into_iter().map(|Merge(left, right)| (left, right)).collect();
+    let merges = model.merges;
     let options = Options {
         whole_pieces: model.ignore_merges.unwrap_or(false),
         byte_fallback,
         unk: model.unk_token,
         fuse_unk: model.fuse_unk.unwrap_or(false),
     };
-    let engine = Engine::Bpe(Box::new(Bpe::new(tokens.into_iter(), merges, options, form)?));
+    let bpe = Bpe::new(options, form, move || {
+        let mut pieces = Pieces::with_capacity(tokens.len())?;
+        tokens.into_iter().try_for_each(|(text, id)| pieces.push(text, id))?;
+        pieces.merges = merges.into_iter().map(|Merge(left, right)| (left, right)).collect();
+        Ok(pieces)
+    });
+    // The strings are there already; keeping them for later would hold as much as the tables made of them.
+    bpe.model()?;
+    let engine = Engine::Bpe(Box::new(bpe));
 
     let id = |name: &str| file.added_tokens.iter().find(|token| token.content == name).map(|token| token.id);
     let template = file.post_processor.as_ref().and_then(leading_special);

@@ -34,6 +34,9 @@ pub enum Special {
 }
 
 /// A tokenizer. Immutable, `Send` and `Sync`: one serves any number of sessions.
+///
+/// The tables that only encoding needs, by far the largest part, are made when the first text is encoded, or by
+/// [`prepare`](Self::prepare). What they are made of has been checked by then.
 #[derive(Debug)]
 pub struct Tokenizer {
     engine: Engine,
@@ -122,6 +125,17 @@ impl Tokenizer {
         self.stops.extend_from_slice(ids);
         self.stops.sort_unstable();
         self.stops.dedup();
+    }
+
+    /// Makes now what encoding needs, instead of when the first text is encoded.
+    ///
+    /// # Errors
+    /// Refused memory; the same again from every later encoding.
+    pub fn prepare(&self) -> Result<(), TextError> {
+        match &self.engine {
+            Engine::Bpe(bpe) => bpe.model().map(drop),
+            Engine::Spm(_) => Ok(()),
+        }
     }
 
     /// The token ids of a text. No BOS is added, whatever the file says: see [`adds_bos`](Self::adds_bos).

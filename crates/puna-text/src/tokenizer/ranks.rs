@@ -1,9 +1,11 @@
 //! Meta's `tokenizer.model`: a line for each token, its bytes in base64 and its merge rank.
 
-use std::{boxed::Box, collections::HashMap, format, string::String, vec, vec::Vec};
+use std::{boxed::Box, format, string::String, vec, vec::Vec};
+
+use ahash::AHashMap;
 
 use super::added::Added;
-use super::bpe::{Bpe, Form, Options};
+use super::bpe::{Bpe, Form, Options, Pieces};
 use super::split::{self, Splitter};
 use super::vocab::{self, Kind, TokenTable};
 use super::{Engine, Parts, byte_level};
@@ -31,11 +33,15 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
         added.push(Added { text: name.into(), id, special: true, lstrip: false, rstrip: false });
     }
 
-    let merges = merges(&tokens)?;
+    check(&tokens)?;
     let form = Form::ByteLevel { splitter: Splitter::new(&[pattern])?, compose: false, prefix_space: false };
     let options = Options { whole_pieces: true, ..Options::default() };
-    let texts = tokens.iter().zip(0..).map(|(token, id)| (chars(token), id));
-    let engine = Engine::Bpe(Box::new(Bpe::new(texts, merges, options, form)?));
+    let engine = Engine::Bpe(Box::new(Bpe::new(options, form, move || {
+        let mut pieces = Pieces::with_capacity(tokens.len())?;
+        pieces.merges = merges(&tokens)?;
+        tokens.iter().zip(0..).try_for_each(|(token, id)| pieces.push(chars(token), id))?;
+        Ok(pieces)
+    })));
     Ok(Parts {
         engine,
         table,
@@ -98,6 +104,24 @@ fn parse(data: &[u8]) -> Result<Vec<Vec<u8>>, TextError> {
     Ok(tokens)
 }
 
+/// Every token is there once, and every byte is one.
+fn check(tokens: &[Vec<u8>]) -> Result<(), TextError> {
+    let mut known: AHashMap<&[u8], u32> = AHashMap::new();
+    known.try_reserve(tokens.len()).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
+    for (token, rank) in tokens.iter().zip(0..) {
+        if let Some(before) = known.insert(token, rank) {
+            let at = format!("ranks {before} and {rank}");
+            return Err(TextError::malformed(WHAT, at, "different tokens", chars(token)));
+        }
+    }
+    match (0..=255u8).find(|byte| !known.contains_key(&[*byte][..])) {
+        Some(byte) => {
+            Err(TextError::malformed(WHAT, "tokens", format!("one of byte {byte:#04x} alone"), "none"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Standard base64 with padding.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let padding = text.iter().rev().take_while(|&&c| c == b'=').count();
@@ -137,9 +161,6 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
 /// only as a whole piece.
 fn merges(tokens: &[Vec<u8>]) -> Result<Vec<(String, String)>, TextError> {
     let ranks = Ranks::new(tokens)?;
-    if let Some(byte) = (0..=255u8).find(|byte| ranks.get(&[*byte]) == NONE) {
-        return Err(TextError::malformed(WHAT, "tokens", format!("one of byte {byte:#04x} alone"), "none"));
-    }
     let mut scratch = Vec::new();
     let pairs = tokens.iter().filter_map(|token| {
         let (left, right) = token.split_at(last_cut(token, &ranks, &mut scratch)?);
@@ -154,22 +175,17 @@ const NONE: u32 = u32::MAX;
 /// The rank of each token; those of two bytes, which are asked for most, without hashing.
 struct Ranks<'t> {
     pairs: Vec<u32>,
-    others: HashMap<&'t [u8], u32>,
+    others: AHashMap<&'t [u8], u32>,
 }
 
 impl<'t> Ranks<'t> {
     fn new(tokens: &'t [Vec<u8>]) -> Result<Self, TextError> {
-        let mut ranks = Self { pairs: vec![NONE; 1 << 16], others: HashMap::new() };
+        let mut ranks = Self { pairs: vec![NONE; 1 << 16], others: AHashMap::new() };
         ranks
             .others
             .try_reserve(tokens.len())
             .map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
         for (token, rank) in tokens.iter().zip(0..) {
-            let before = ranks.get(token);
-            if before != NONE {
-                let at = format!("ranks {before} and {rank}");
-                return Err(TextError::malformed(WHAT, at, "different tokens", chars(token)));
-            }
             match token[..] {
                 [a, b] => ranks.pairs[usize::from(u16::from_be_bytes([a, b]))] = rank,
                 _ => _ = ranks.others.insert(token, rank),

@@ -1,6 +1,8 @@
 //! The bytes of every token in one arena, so that decoding a token is one look-up without allocation.
 
-use std::vec::Vec;
+use std::{format, string::String, vec::Vec};
+
+use ahash::AHashMap;
 
 use crate::TextError;
 
@@ -69,6 +71,76 @@ impl TokenTable {
         let start = if index == 0 { 0 } else { *self.ends.get(index - 1)? };
         if self.kind(id) == Kind::Hole { None } else { self.bytes.get(start as usize..end as usize) }
     }
+}
+
+/// Texts in one arena.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    text: String,
+    /// End of each text; it starts where the one before it ends.
+    ends: Vec<u32>,
+}
+
+impl Texts {
+    pub(super) fn new<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Result<Self, TextError> {
+        let memory = |_| TextError::OutOfMemory { what: "the vocabulary" };
+        let bytes = texts.clone().fold(0usize, |n, text| n.saturating_add(text.len()));
+        if u32::try_from(bytes).is_err() {
+            let what = "bytes of a vocabulary";
+            return Err(TextError::TooLarge { what, limit: u32::MAX as usize, found: bytes });
+        }
+        let mut all = Self::default();
+        all.text.try_reserve_exact(bytes).map_err(memory)?;
+        all.ends.try_reserve_exact(texts.clone().count()).map_err(memory)?;
+        for text in texts {
+            all.text.push_str(text);
+            all.ends.push(all.text.len() as u32);
+        }
+        Ok(all)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = core::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| self.text.get(start as usize..*end as usize).unwrap_or_default())
+    }
+}
+
+/// Refuses tokens that are there twice, and merges that are not two tokens, with a space between, whose texts make a third:
+/// what would otherwise show when the first text is encoded.
+pub(super) fn check_merges(ids: &[u32], tokens: &Texts, merges: &Texts) -> Result<(), TextError> {
+    let mut known: AHashMap<&str, u32> = AHashMap::new();
+    known.try_reserve(ids.len()).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
+    for (text, id) in tokens.iter().zip(ids) {
+        if text.len() > MAX_TOKEN_BYTES {
+            let what = "bytes of a token";
+            return Err(TextError::TooLarge { what, limit: MAX_TOKEN_BYTES, found: text.len() });
+        }
+        if let Some(before) = known.insert(text, *id) {
+            let at = format!("tokens {before} and {id}");
+            return Err(TextError::malformed("vocabulary", at, "different texts", text));
+        }
+    }
+    let mut joined = String::new();
+    for (at, merge) in merges.iter().enumerate() {
+        let refuse = |expected| TextError::malformed("merges", format!("merge {at}"), expected, merge);
+        let (left, right) = pair(merge).ok_or_else(|| refuse("two tokens with a space between"))?;
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        if ![left, right, &joined].iter().all(|text| known.contains_key(text)) {
+            return Err(refuse("two tokens whose texts make a third"));
+        }
+    }
+    Ok(())
+}
+
+/// The two texts of a merge. A token may begin with a space.
+pub(super) fn pair(merge: &str) -> Option<(&str, &str)> {
+    let (space, _) = merge.char_indices().skip(1).find(|(_, c)| *c == ' ')?;
+    let (left, right) = (merge.get(..space)?, merge.get(space + 1..)?);
+    (!right.is_empty()).then_some((left, right))
 }
 
 pub(super) fn check_count(found: usize) -> Result<(), TextError> {
