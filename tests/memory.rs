@@ -64,10 +64,7 @@ fn a_loaded_model_is_its_file() {
     let (held, resident) = ((LIVE.load(Relaxed) - live) as u64, private_bytes().saturating_sub(private));
     let percent = |bytes: u64| bytes as f64 * 100.0 / size as f64;
     let report = format!("{:.2} % allocated, {:.2} % resident and private", percent(held), percent(resident));
-    // What is held is the tokenizer's tables, for any size of model. While they are built about as much again is
-    // allocated and given back, and the system's allocator keeps those pages; so of a file this small (98 MB) a larger
-    // part is resident than is held.
-    assert!(held * 10 < size && resident * 4 < size, "{report}");
+    assert!(held * 10 < size && resident * 10 < size, "{report}");
 
     // A session, every weight used, and still nothing of the file copied.
     let mut session = model.session(&SessionOptions::default().context(256).batch(32)).unwrap();
@@ -75,7 +72,10 @@ fn a_loaded_model_is_its_file() {
     session.generate(&Sampling::default()).max_tokens(8).text().unwrap();
     let resident = private_bytes().saturating_sub(private);
     let session_bytes = session.kv_bytes() + 32 * 4 * 60_000;
+    // The first text had the tokenizer's tables made, which are the same for any size of model. About as much again was
+    // allocated and given back meanwhile, and the system's allocator keeps those pages.
     assert!(resident < size / 4 + session_bytes, "{:.2} % with a session; {report}", percent(resident));
+    println!("{:.2} % with a session; {report}", percent(resident));
 
     // When asked to, it is read instead.
     let before = LIVE.load(Relaxed);
