@@ -2,6 +2,7 @@
 
 mod llamacpp;
 mod long;
+mod quantize;
 mod sheet;
 mod splits;
 mod transformers;

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Say what a model needs of memory before it is loaded.
     Plan(PlanArgs),
+    /// Write a model as GGUF in another mix of formats.
+    Quantize(QuantizeArgs),
 }
 
 /// Flags of everything that computes.
@@ -455,4 +457,42 @@ mod tests {
         assert!(parse_ids("1,-2").is_err());
         assert!(parse_ids("4294967296").is_err());
     }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// A GGUF file or a Hugging Face folder.
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The GGUF file to write.
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The standard mix to write.
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true,
+        value_parser = clap::builder::PossibleValuesParser::new(puna::QuantizeOptions::types()))]
+    pub(crate) mix: String,
+    /// Split over files of at most this many bytes of tensors (K, M, G and T mean powers of 1000): OUT-00001-of-0000N.gguf.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) split: Option<u64>,
+    /// Threads that convert; as many as there are CPUs unless given.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
+    /// Print one JSON object about what was written.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A size as people write it: `500M`, `4G`, or plain bytes.
+fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let (number, factor) = match text.char_indices().next_back() {
+        Some((at, unit)) if !unit.is_ascii_digit() => {
+            let power = "KMGT".find(unit.to_ascii_uppercase()).map(|i| 1000u64.pow(i as u32 + 1));
+            (text.get(..at).unwrap_or_default(), power.ok_or("expected a number with K, M, G or T at most")?)
+        }
+        _ => (text, 1),
+    };
+    let number: u64 = number.parse().map_err(|e| format!("expected a whole number before the unit: {e}"))?;
+    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| "expected 1 to 2^64 bytes".to_string())
 }

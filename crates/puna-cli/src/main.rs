@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Perplexity(args) => commands::perplexity::run(&args, quiet),
         Command::Bench(args) => commands::bench::run(&args, quiet),
         Command::Plan(args) => commands::plan::run(&args),
+        Command::Quantize(args) => commands::quantize::run(&args, quiet),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,6 +21,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+pub mod convert;
 pub mod error;
 pub mod export;
 pub mod forward;

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use common::{golden, golden_file, ids, model};
 use puna_text::chat::{ImageLayout, Llama4Prompt, Message, Part, Role, ToolFormat, parse_messages};
-use puna_text::{GgufVocab, Json, JsonStyle, Special, Tokenizer};
+use puna_text::{GgufVocab, Json, JsonStyle, Special, Tokenizer, VocabTables};
 use serde_json::Value;
 
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -287,4 +287,31 @@ fn building_and_long_texts_take_little_time() {
         // Generous: a linear encoder needs about a second in a slow build on a busy machine, a quadratic one hours.
         assert!(elapsed.as_secs() < 60);
     }
+}
+
+/// The rank file as a GGUF vocabulary is the same tokenizer.
+#[test]
+fn a_rank_file_becomes_a_gguf_vocabulary() {
+    let file = model("llama4/tokenizer.model");
+    let tables = VocabTables::from_rank_file(&file).unwrap();
+    let tokens: Vec<&str> = tables.tokens.iter().map(String::as_str).collect();
+    let merges: Vec<&str> = tables.merges.iter().map(String::as_str).collect();
+    let gguf = Tokenizer::from_gguf_parts(&GgufVocab {
+        architecture: "llama4",
+        model: "gpt2",
+        pre: tables.pre,
+        tokens: &tokens,
+        merges: &merges,
+        token_types: &tables.token_types,
+        bos: Some(200_000),
+        eos: Some(200_001),
+        ..GgufVocab::default()
+    })
+    .unwrap();
+    let ranks = llama4();
+    let text = "The 1st of 12345 naïve 日本語 texts,\n\n  with <|eot|> in it\u{a0}🎉";
+    for special in [Special::AsText, Special::Recognize] {
+        assert_eq!(gguf.encode(text, special), ranks.encode(text, special));
+    }
+    assert_eq!((gguf.stop_ids(), gguf.vocab_size()), (ranks.stop_ids(), ranks.vocab_size()));
 }

@@ -90,6 +90,8 @@ mod options;
 mod package;
 mod plan;
 mod progress;
+#[cfg(feature = "std")]
+mod quantize;
 mod session;
 #[doc(hidden)]
 pub mod tiny;
@@ -110,6 +112,8 @@ pub use puna_core::Cancel;
 pub use puna_llama::sample::{Dry, Sampling};
 pub use puna_text::Json;
 pub use puna_text::chat::{Message, Part, Role, StopReason, ToolCall, parse_tool_calls};
+#[cfg(feature = "std")]
+pub use quantize::{QuantizeOptions, Quantized, quantize};
 pub use session::Session;
 pub use token::Token;
 

@@ -10,6 +10,8 @@ pub enum Phase {
     Weights,
     /// A prompt goes through the model; counted in tokens.
     Prefill,
+    /// Tensors are converted and written; counted in bytes.
+    Write,
 }
 
 /// How far a phase has come.

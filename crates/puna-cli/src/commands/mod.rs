@@ -9,4 +9,5 @@ pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod plan;
+pub(crate) mod quantize;
 pub(crate) mod tokenize;

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use super::added::Added;
 use super::bpe::{Bpe, Form, META_SPACE, Options, Pieces, Prefix};
 use super::split::{self, Splitter};
+use super::tables::{TokenType, VocabTables};
 use super::vocab::{self, Kind, TokenTable};
 use super::{Engine, Parts, byte_level, byte_token};
 use crate::{Json, TextError, json, special};
@@ -117,13 +118,53 @@ impl<'de> Deserialize<'de> for Merge {
     }
 }
 
-pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
+fn parse(data: &[u8]) -> Result<File, TextError> {
     let syntax = |error: serde_json::Error| json::parse_error(WHAT, &error);
     let probe: Probe<'_> = serde_json::from_slice(data).map_err(syntax)?;
     if let Some(kind) = probe.model.kind.filter(|kind| kind != "BPE") {
         return Err(TextError::unsupported("tokenizer model", kind, "BPE"));
     }
-    let file: File = serde_json::from_slice(data).map_err(syntax)?;
+    serde_json::from_slice(data).map_err(syntax)
+}
+
+/// The vocabulary as GGUF stores it. Its pre-tokenizer must be one that GGUF has a name for.
+pub(super) fn tables(data: &[u8]) -> Result<VocabTables, TextError> {
+    // Whatever could be wrong with the file.
+    let read = read(data)?;
+    let file = parse(data)?;
+    let steps = Steps::read(file.normalizer.as_ref(), file.pre_tokenizer.as_ref())?;
+    let patterns: Vec<&str> = steps.patterns.iter().map(String::as_str).collect();
+    let supported = "byte-level ones that GGUF names: llama4, llama-bpe, qwen2, smollm, gpt-2";
+    let pre = match patterns[..] {
+        _ if !matches!(steps.form()?, Form::ByteLevel { compose: false, .. }) => None,
+        [split::O200K] if read.meta_cuts => Some("llama4"),
+        [split::O200K] => Some("gpt-4o"),
+        [split::LLAMA3] => Some("llama-bpe"),
+        [split::QWEN2] => Some("qwen2"),
+        [split::DIGIT, split::GPT2] => Some("smollm"),
+        [split::GPT2] => Some("gpt-2"),
+        _ => None,
+    };
+    let pre =
+        pre.ok_or_else(|| TextError::unsupported("pre-tokenizer", patterns.join(" then "), supported))?;
+    let mut tables = VocabTables::new(pre);
+    for (text, id) in file.model.vocab.0 {
+        tables.set(id, text, TokenType::Normal)?;
+    }
+    for token in file.added_tokens {
+        tables.set(
+            token.id,
+            token.content,
+            if token.special { TokenType::Control } else { TokenType::User },
+        )?;
+    }
+    tables.merges =
+        file.model.merges.into_iter().map(|Merge(left, right)| format!("{left} {right}")).collect();
+    Ok(tables)
+}
+
+pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
+    let file = parse(data)?;
     let model = file.model;
     for (name, value) in [
         ("continuing_subword_prefix", &model.continuing_subword_prefix),

@@ -10,6 +10,7 @@ mod hf_config;
 mod ranks;
 mod split;
 mod spm;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod vocab;
@@ -19,6 +20,7 @@ use std::{boxed::Box, string::String, vec::Vec};
 use added::{Added, AddedTokens};
 pub use gguf::GgufVocab;
 pub use hf_config::HfTokenizerConfig;
+pub use tables::VocabTables;
 use vocab::{Kind, TokenTable};
 
 use crate::{TextError, chat::Encoder, special};

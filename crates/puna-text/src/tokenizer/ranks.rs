@@ -7,6 +7,7 @@ use ahash::AHashMap;
 use super::added::Added;
 use super::bpe::{Bpe, Form, Options, Pieces};
 use super::split::{self, Splitter};
+use super::tables::{TokenType, VocabTables};
 use super::vocab::{self, Kind, TokenTable};
 use super::{Engine, Parts, byte_level};
 use crate::{TextError, special};
@@ -52,6 +53,24 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
         eos: Some(ranks + 1),
         stops: Vec::new(),
     })
+}
+
+/// The vocabulary as GGUF stores it.
+pub(super) fn tables(data: &[u8]) -> Result<VocabTables, TextError> {
+    let tokens = parse(data)?;
+    check(&tokens)?;
+    let ranks = tokens.len() as u32;
+    let llama3 = ranks == special::LLAMA3_RANKS;
+    let mut tables = VocabTables::new(if llama3 { "llama-bpe" } else { "llama4" });
+    for (token, id) in tokens.iter().zip(0..) {
+        tables.set(id, chars(token), TokenType::Normal)?;
+    }
+    let names = special::all(if llama3 { special::llama3 } else { special::llama4 });
+    for (id, name) in (ranks..).zip(names) {
+        tables.set(id, name, TokenType::Control)?;
+    }
+    tables.merges = merges(&tokens)?.into_iter().map(|(left, right)| format!("{left} {right}")).collect();
+    Ok(tables)
 }
 
 fn chars(token: &[u8]) -> String {

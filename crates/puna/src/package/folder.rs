@@ -185,3 +185,16 @@ pub(crate) fn tokenizer(folder: &Path) -> Result<Option<puna_text::Tokenizer>, E
     }
     Ok(Some(tokenizer))
 }
+
+/// The vocabulary of a folder as GGUF would hold it.
+#[cfg(feature = "tokenizer")]
+pub(crate) fn vocabulary(folder: &Path) -> Result<Option<puna_text::VocabTables>, Error> {
+    use puna_text::VocabTables;
+    if let Some(bytes) = small_file(folder, "tokenizer.json")? {
+        VocabTables::from_json(&bytes).lift().place(folder.join("tokenizer.json").display()).map(Some)
+    } else if let Some(bytes) = small_file(folder, "tokenizer.model")? {
+        VocabTables::from_rank_file(&bytes).lift().place(folder.join("tokenizer.model").display()).map(Some)
+    } else {
+        Ok(None)
+    }
+}

@@ -6,6 +6,9 @@ mod gguf;
 #[cfg(feature = "std")]
 mod shards;
 
+#[cfg(all(feature = "std", feature = "tokenizer"))]
+pub(crate) use folder::vocabulary;
+
 use crate::error::{Error, Lift};
 use crate::{LoadOptions, Phase, Progress};
 use alloc::string::{String, ToString};

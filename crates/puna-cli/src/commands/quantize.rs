@@ -1,0 +1,44 @@
+//! `puna quantize`: a model written as GGUF in another mix of formats.
+
+use crate::args::QuantizeArgs;
+use crate::failure::{Failure, Result};
+use crate::load::overrides;
+use crate::output::{self, size, table};
+use crate::progress::{Bars, watched};
+use puna::{Cancel, QuantizeOptions};
+use serde_json::json;
+
+pub(crate) fn run(args: &QuantizeArgs, quiet: bool) -> Result<()> {
+    let cancel = Cancel::new();
+    let stop = cancel.clone();
+    ctrlc::set_handler(move || stop.cancel()).map_err(|e| Failure::new(format_args!("Ctrl-C: {e}")))?;
+    let mut load = overrides(&args.overrides).cancel(cancel);
+    load.threads = args.threads;
+    let mut options = QuantizeOptions::new(&args.mix)?.load(load);
+    options.split_bytes = args.split;
+    if watched(quiet) {
+        let bars = Bars::new();
+        options = options.on_progress(move |p| bars.update(p));
+    }
+    let done = puna::quantize(&args.input, &args.output, &options)?;
+    if args.json {
+        let formats = done
+            .formats
+            .iter()
+            .map(|f| json!({ "format": f.format, "tensors": f.tensors, "bytes": f.bytes }));
+        return output::json(&json!({
+            "files": done.files,
+            "bytes": done.bytes,
+            "bits_per_weight": done.bits,
+            "formats": formats.collect::<Vec<_>>(),
+        }));
+    }
+    let rows: Vec<Vec<String>> = done
+        .formats
+        .iter()
+        .map(|f| vec![f.format.clone(), format!("{} tensors", f.tensors), size(f.bytes)])
+        .collect();
+    let files = done.files.iter().map(|file| format!("{}\n", file.display())).collect::<String>();
+    let sum = format!("  {}, {:.2} bits a weight\n", size(done.bytes), done.bits);
+    output::text(&(files + &table(&rows) + &sum))
+}

@@ -1,0 +1,294 @@
+//! Which tensor gets which format: the standard mixes of llama.cpp, by the names people know.
+//!
+//! A mix is a base format and the exceptions to it: value and down projections matter more than their size, the head
+//! more than any other matrix. Norms, biases and routers are never quantised. Source: `src/llama-quant.cpp` of llama.cpp.
+
+use puna_core::DType;
+
+/// A standard mix of formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    non_camel_case_types,
+    missing_docs,
+    reason = "the names of llama.cpp, which say everything there is to say"
+)]
+pub enum Mix {
+    F32,
+    F16,
+    BF16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2_K,
+    Q2_K_S,
+    Q3_K_S,
+    Q3_K_M,
+    Q3_K_L,
+    Q4_K_S,
+    Q4_K_M,
+    Q5_K_S,
+    Q5_K_M,
+    Q6_K,
+    IQ4_NL,
+    IQ4_XS,
+    TQ1_0,
+    TQ2_0,
+    /// Routed experts in MXFP4, all else in Q8_0.
+    MXFP4_MOE,
+}
+
+/// Every mix with its name and its number in `general.file_type`.
+const ALL: [(Mix, &str, u32); 23] = [
+    (Mix::F32, "f32", 0),
+    (Mix::F16, "f16", 1),
+    (Mix::BF16, "bf16", 32),
+    (Mix::Q4_0, "q4_0", 2),
+    (Mix::Q4_1, "q4_1", 3),
+    (Mix::Q5_0, "q5_0", 8),
+    (Mix::Q5_1, "q5_1", 9),
+    (Mix::Q8_0, "q8_0", 7),
+    (Mix::Q2_K, "q2_k", 10),
+    (Mix::Q2_K_S, "q2_k_s", 21),
+    (Mix::Q3_K_S, "q3_k_s", 11),
+    (Mix::Q3_K_M, "q3_k_m", 12),
+    (Mix::Q3_K_L, "q3_k_l", 13),
+    (Mix::Q4_K_S, "q4_k_s", 14),
+    (Mix::Q4_K_M, "q4_k_m", 15),
+    (Mix::Q5_K_S, "q5_k_s", 16),
+    (Mix::Q5_K_M, "q5_k_m", 17),
+    (Mix::Q6_K, "q6_k", 18),
+    (Mix::IQ4_NL, "iq4_nl", 25),
+    (Mix::IQ4_XS, "iq4_xs", 30),
+    (Mix::TQ1_0, "tq1_0", 36),
+    (Mix::TQ2_0, "tq2_0", 37),
+    (Mix::MXFP4_MOE, "mxfp4_moe", 38),
+];
+
+/// What a matrix does in the model, as far as mixes tell matrices apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The embedding table, with a head of its own beside it.
+    Embed,
+    /// The head, or the embedding table that is also the head.
+    Head,
+    /// Queries, keys, gate and up projections.
+    Other,
+    /// The value projection.
+    Value,
+    /// The projection behind attention.
+    AttnOut,
+    /// A down projection of a dense layer or shared expert.
+    Down,
+    /// Gate or up projections of all routed experts.
+    Experts,
+    /// Down projections of all routed experts.
+    ExpertsDown,
+}
+
+/// Where a matrix stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// What it does.
+    pub role: Role,
+    /// Its layer, and how many there are.
+    pub layer: usize,
+    /// All layers.
+    pub n_layers: usize,
+    /// Query heads to each key/value head.
+    pub group: usize,
+    /// Whether there is an importance matrix.
+    pub importance: bool,
+}
+
+impl Mix {
+    /// The mix of a name, in any case.
+    pub fn parse(name: &str) -> Option<Mix> {
+        ALL.into_iter().find(|(_, known, _)| known.eq_ignore_ascii_case(name)).map(|(mix, ..)| mix)
+    }
+
+    /// All names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ALL.into_iter().map(|(_, name, _)| name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        ALL.into_iter().find(|(mix, ..)| *mix == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// Its number in `general.file_type`.
+    pub fn file_type(self) -> u32 {
+        ALL.into_iter().find(|(mix, ..)| *mix == self).map_or(0, |(.., id)| id)
+    }
+
+    /// The format of most matrices.
+    pub fn base(self) -> DType {
+        match self {
+            Mix::F32 => DType::F32,
+            Mix::F16 => DType::F16,
+            Mix::BF16 => DType::BF16,
+            Mix::Q4_0 => DType::Q4_0,
+            Mix::Q4_1 => DType::Q4_1,
+            Mix::Q5_0 => DType::Q5_0,
+            Mix::Q5_1 => DType::Q5_1,
+            Mix::Q8_0 | Mix::MXFP4_MOE => DType::Q8_0,
+            Mix::Q2_K | Mix::Q2_K_S => DType::Q2_K,
+            Mix::Q3_K_S | Mix::Q3_K_M | Mix::Q3_K_L => DType::Q3_K,
+            Mix::Q4_K_S | Mix::Q4_K_M => DType::Q4_K,
+            Mix::Q5_K_S | Mix::Q5_K_M => DType::Q5_K,
+            Mix::Q6_K => DType::Q6_K,
+            Mix::IQ4_NL => DType::IQ4_NL,
+            Mix::IQ4_XS => DType::IQ4_XS,
+            Mix::TQ1_0 => DType::TQ1_0,
+            Mix::TQ2_0 => DType::TQ2_0,
+        }
+    }
+
+    /// The format of a matrix whose rows have `n_in` values.
+    pub fn dtype(self, place: Place, n_in: usize) -> DType {
+        let base = self.base();
+        if base.is_plain() {
+            return base;
+        }
+        let wanted = match place.role {
+            Role::Embed | Role::Other => base,
+            Role::Head if base == DType::Q8_0 || !n_in.is_multiple_of(256) => DType::Q8_0,
+            Role::Head => DType::Q6_K,
+            Role::Experts if self == Mix::MXFP4_MOE => DType::MXFP4,
+            Role::ExpertsDown if self == Mix::MXFP4_MOE => DType::MXFP4,
+            Role::Experts => base,
+            Role::Value => self.value(place),
+            Role::AttnOut => match self {
+                Mix::Q2_K | Mix::Q2_K_S => DType::Q3_K,
+                Mix::Q3_K_M => DType::Q4_K,
+                Mix::Q3_K_L => DType::Q5_K,
+                _ => base,
+            },
+            Role::Down | Role::ExpertsDown => self.down(place),
+        };
+        fallback(wanted, n_in)
+    }
+
+    fn value(self, place: Place) -> DType {
+        match self {
+            Mix::Q2_K if place.group >= 4 => DType::Q4_K,
+            Mix::Q2_K => DType::Q3_K,
+            Mix::Q2_K_S if place.group >= 4 => DType::Q4_K,
+            Mix::Q3_K_M if place.layer < 2 => DType::Q5_K,
+            Mix::Q3_K_M => DType::Q4_K,
+            Mix::Q3_K_L => DType::Q5_K,
+            Mix::IQ4_NL | Mix::IQ4_XS if place.group >= 4 => DType::Q5_K,
+            Mix::Q4_K_M | Mix::Q5_K_M if place.matters() => DType::Q6_K,
+            Mix::Q4_K_S if place.layer < 4 => DType::Q5_K,
+            _ => self.base(),
+        }
+    }
+
+    fn down(self, place: Place) -> DType {
+        let Place { layer, n_layers, importance, .. } = place;
+        let early = layer < n_layers / 8;
+        match self {
+            Mix::Q2_K => DType::Q3_K,
+            Mix::Q2_K_S if early => DType::Q4_K,
+            Mix::Q3_K_M if layer < n_layers / 16 => DType::Q5_K,
+            Mix::Q3_K_M => DType::Q4_K,
+            Mix::Q3_K_L => DType::Q5_K,
+            Mix::Q4_K_M | Mix::Q5_K_M if place.matters() => DType::Q6_K,
+            Mix::Q4_K_S if early => DType::Q5_K,
+            Mix::IQ4_NL | Mix::IQ4_XS if early && !importance => DType::Q5_K,
+            Mix::Q4_0 if early && importance => DType::Q4_1,
+            Mix::Q5_0 if early && importance => DType::Q5_1,
+            _ => self.base(),
+        }
+    }
+}
+
+impl Place {
+    /// Layers that get more bits: the first and the last eighth, and every third between.
+    fn matters(&self) -> bool {
+        let (i, eighth) = (self.layer, self.n_layers / 8);
+        i < eighth || i >= 7 * self.n_layers / 8 || (i - eighth) % 3 == 2
+    }
+}
+
+/// What takes the place of a format whose blocks do not divide the rows.
+fn fallback(wanted: DType, n_in: usize) -> DType {
+    if n_in.is_multiple_of(wanted.block_len()) {
+        return wanted;
+    }
+    let smaller = match wanted {
+        DType::Q2_K | DType::Q3_K | DType::IQ4_XS => DType::IQ4_NL,
+        DType::Q4_K => DType::Q5_0,
+        DType::Q5_K => DType::Q5_1,
+        DType::Q6_K => DType::Q8_0,
+        DType::TQ1_0 | DType::TQ2_0 => DType::Q4_0,
+        _ => DType::F16,
+    };
+    if n_in.is_multiple_of(smaller.block_len()) { smaller } else { DType::F16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scout(mix: Mix, role: Role) -> impl Fn(usize) -> DType {
+        move |layer| mix.dtype(Place { role, layer, n_layers: 48, group: 5, importance: false }, 5120)
+    }
+
+    /// The mixes of a Scout, layer by layer.
+    #[test]
+    fn scout_has_the_known_mixes() {
+        let more = |i: usize| i < 6 || i >= 42 || (i - 6) % 3 == 2;
+        for i in 0..48 {
+            let if_more = |base| if more(i) { DType::Q6_K } else { base };
+            assert_eq!(scout(Mix::Q4_K_M, Role::Value)(i), if_more(DType::Q4_K));
+            assert_eq!(scout(Mix::Q4_K_M, Role::ExpertsDown)(i), if_more(DType::Q4_K));
+            assert_eq!(scout(Mix::Q5_K_M, Role::Down)(i), if_more(DType::Q5_K));
+            assert_eq!(scout(Mix::Q4_K_M, Role::Experts)(i), DType::Q4_K);
+            let before = |n, yes, no| if i < n { yes } else { no };
+            assert_eq!(scout(Mix::Q4_K_S, Role::Value)(i), before(4, DType::Q5_K, DType::Q4_K));
+            assert_eq!(scout(Mix::Q4_K_S, Role::ExpertsDown)(i), before(6, DType::Q5_K, DType::Q4_K));
+            assert_eq!(scout(Mix::Q3_K_M, Role::Value)(i), before(2, DType::Q5_K, DType::Q4_K));
+            assert_eq!(scout(Mix::Q3_K_M, Role::Down)(i), before(3, DType::Q5_K, DType::Q4_K));
+            assert_eq!(scout(Mix::IQ4_XS, Role::Down)(i), before(6, DType::Q5_K, DType::IQ4_XS));
+            assert_eq!(scout(Mix::Q2_K, Role::Value)(i), DType::Q4_K);
+            assert_eq!(scout(Mix::Q2_K, Role::Down)(i), DType::Q3_K);
+            assert_eq!(scout(Mix::Q2_K, Role::AttnOut)(i), DType::Q3_K);
+            assert_eq!(scout(Mix::MXFP4_MOE, Role::Experts)(i), DType::MXFP4);
+            assert_eq!(scout(Mix::MXFP4_MOE, Role::Down)(i), DType::Q8_0);
+        }
+        for mix in [Mix::Q4_0, Mix::Q2_K, Mix::Q4_K_M, Mix::IQ4_XS] {
+            assert_eq!((scout(mix, Role::Head)(0), scout(mix, Role::Embed)(0)), (DType::Q6_K, mix.base()));
+        }
+        assert_eq!(scout(Mix::Q8_0, Role::Head)(0), DType::Q8_0);
+    }
+
+    #[test]
+    fn rows_that_are_no_whole_blocks_fall_back() {
+        let place = Place { role: Role::Other, layer: 0, n_layers: 30, group: 3, importance: false };
+        for (mix, n_in, expected) in [
+            (Mix::Q4_K_M, 576, DType::Q5_0),
+            (Mix::Q5_K_M, 576, DType::Q5_1),
+            (Mix::Q6_K, 576, DType::Q8_0),
+            (Mix::Q2_K, 576, DType::IQ4_NL),
+            (Mix::TQ1_0, 576, DType::Q4_0),
+            (Mix::Q4_K_M, 40, DType::F16),
+            (Mix::Q8_0, 40, DType::F16),
+            (Mix::BF16, 40, DType::BF16),
+        ] {
+            assert_eq!(mix.dtype(place, n_in), expected, "{}", mix.name());
+        }
+        assert_eq!(Mix::Q4_K_M.dtype(Place { role: Role::Head, ..place }, 576), DType::Q8_0);
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        assert_eq!(Mix::parse("Q4_K_M"), Some(Mix::Q4_K_M));
+        assert_eq!(Mix::parse("q4_k_x"), None);
+        for name in Mix::names() {
+            assert_eq!(Mix::parse(name).unwrap().name(), name);
+        }
+    }
+}
