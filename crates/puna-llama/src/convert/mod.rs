@@ -293,14 +293,16 @@ impl List<'_> {
         let router = Source::Mats { mats: alloc::vec![moe.router], halves: None };
         let shape = [moe.router.n_out, moe.router.n_in];
         self.push(&format!("blk.{i}.ffn_gate_inp.weight"), &shape, None, router)?;
-        let parts: [(&str, fn(&Expert) -> Mat, Role); 3] = [
-            ("gate", |e| e.gate, Role::Experts),
-            ("up", |e| e.up, Role::Experts),
-            ("down", |e| e.down, Role::ExpertsDown),
-        ];
-        for (part, mat, role) in parts {
+        let stack = |mat: &dyn Fn(&Expert) -> Mat| -> Result<Vec<Mat>> {
             let mut mats = with_capacity(moe.experts.len())?;
             mats.extend(moe.experts.iter().map(mat));
+            Ok(mats)
+        };
+        for (part, mats, role) in [
+            ("gate", stack(&|e| e.gate)?, Role::Experts),
+            ("up", stack(&|e| e.up)?, Role::Experts),
+            ("down", stack(&|e| e.down)?, Role::ExpertsDown),
+        ] {
             let Some(Mat { n_out, n_in, .. }) = mats.first().copied() else { continue };
             let shape = [mats.len(), n_out, n_in];
             let name = format!("blk.{i}.ffn_{part}_exps.weight");

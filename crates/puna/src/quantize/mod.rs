@@ -10,6 +10,7 @@ use crate::{Cancel, LoadOptions, Phase, Progress};
 use output::{Output, Shard};
 use puna_core::DType;
 use puna_core::quant::{QuantError, quantize_row};
+use puna_cpu::ThreadPool;
 use puna_llama::LoadWatch;
 use puna_llama::convert::mix::{Mix, Place as Where};
 use puna_llama::convert::{Export, OutTensor};
@@ -17,7 +18,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::String;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
 
 /// Values that a thread works on at once: bounds the memory of a conversion.
@@ -149,7 +150,8 @@ pub fn quantize(
     let out = Output::create(output, input, metadata, &plan, options.split_bytes)?;
     let total = out.bytes();
     let mut done = 0;
-    let work = Work { export: &export, threads: threads(&options.load)?, cancel: &watch.cancel };
+    let pool = ThreadPool::new(threads(&options.load)?).lift()?;
+    let work = Work { export: &export, pool, cancel: &watch.cancel };
     for i in 0..out.shards() {
         let mut shard = out.shard(i)?;
         for (tensor, dtype) in plan.get(shard.tensors()).unwrap_or_default() {
@@ -176,10 +178,13 @@ fn threads(options: &LoadOptions) -> Result<usize, Error> {
     }
 }
 
+/// Where a task leaves what it made.
+type Slot = Mutex<Option<Result<Vec<u8>, Error>>>;
+
 /// What converting a tensor needs.
 struct Work<'a> {
     export: &'a Export,
-    threads: usize,
+    pool: ThreadPool,
     cancel: &'a Cancel,
 }
 
@@ -204,7 +209,8 @@ impl Work<'_> {
                 *first = rows.end;
                 (!rows.is_empty()).then_some(rows)
             };
-            let chunks: Vec<Range<usize>> = (0..self.threads).map_while(|_| next(&mut first)).collect();
+            let chunks: Vec<Range<usize>> =
+                (0..self.pool.n_threads()).map_while(|_| next(&mut first)).collect();
             for bytes in self.convert(tensor, dtype, chunks)? {
                 shard.write(&tensor.name, &bytes)?;
                 wrote(bytes.len() as u64);
@@ -219,20 +225,18 @@ impl Work<'_> {
         dtype: DType,
         chunks: Vec<Range<usize>>,
     ) -> Result<Vec<Vec<u8>>, Error> {
-        if let [rows] = &chunks[..] {
-            return Ok(std::vec![self.chunk(tensor, dtype, rows.clone())?]);
-        }
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = chunks
-                .into_iter()
-                .map(|rows| {
-                    let run = move || self.chunk(tensor, dtype, rows);
-                    std::thread::Builder::new().spawn_scoped(scope, run).lift()
-                })
-                .collect::<Result<_, _>>()?;
-            let lost = |_| Error::new(ErrorKind::Device, "a thread that converts stopped");
-            threads.into_iter().map(|thread| thread.join().map_err(lost)?).collect()
-        })
+        // A place for each result: tasks finish in any order.
+        let places: Vec<Slot> = chunks.iter().map(|_| Mutex::new(None)).collect();
+        let run = |task: usize, _worker: usize| {
+            if let (Some(rows), Some(place)) = (chunks.get(task), places.get(task)) {
+                let done = self.chunk(tensor, dtype, rows.clone());
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+            }
+        };
+        let lost = || Error::new(ErrorKind::Device, "a task of the conversion did not finish");
+        self.pool.run(chunks.len(), &run).map_err(|_| lost())?;
+        let taken = |place: Slot| place.into_inner().unwrap_or_else(PoisonError::into_inner);
+        places.into_iter().map(|place| taken(place).unwrap_or_else(|| Err(lost()))).collect()
     }
 
     /// Some rows in their new format.
