@@ -5,6 +5,7 @@ mod long;
 mod sheet;
 mod splits;
 mod transformers;
+mod vision;
 
 use puna::{Activations, Cancel, DeviceKind, KvType, LoadOptions, Model, Sampling, Session, SessionOptions};
 use puna_testkit::compare::assert_close;

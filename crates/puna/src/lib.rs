@@ -81,6 +81,7 @@ extern crate std;
 mod chat;
 mod error;
 mod generation;
+mod images;
 mod info;
 #[cfg(feature = "std")]
 #[expect(unsafe_code, reason = "mapping a file is a promise about it that only the caller can keep")]
@@ -98,7 +99,7 @@ mod turns;
 
 pub use error::{Error, ErrorKind};
 pub use generation::{Finish, Generation, Stats};
-pub use info::ModelInfo;
+pub use info::{ModelInfo, VisionInfo};
 #[cfg(feature = "std")]
 pub use map::FileAccess;
 pub use model::{Model, ModelBytes};
@@ -109,7 +110,7 @@ pub use progress::{Phase, Progress};
 pub use puna_core::Cancel;
 pub use puna_llama::sample::{Dry, Sampling};
 pub use puna_text::Json;
-pub use puna_text::chat::{Message, Part, Role, StopReason, ToolCall, parse_tool_calls};
+pub use puna_text::chat::{Image, ImageLayout, Message, Part, Role, StopReason, ToolCall, parse_tool_calls};
 pub use session::Session;
 pub use token::Token;
 

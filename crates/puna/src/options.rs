@@ -66,6 +66,9 @@ pub struct LoadOptions {
     /// How the weights come into memory. Default: the file is mapped.
     #[cfg(feature = "std")]
     pub file_access: Option<crate::FileAccess>,
+    /// The GGUF file of the vision tower, where it is not in the model's own.
+    #[cfg(feature = "std")]
+    pub mmproj: Option<std::path::PathBuf>,
     /// Keys of the model's configuration to replace, each with a value in JSON.
     pub overrides: Vec<(String, String)>,
     /// What the file's header may cost.
@@ -109,6 +112,14 @@ impl LoadOptions {
     #[must_use]
     pub fn file_access(mut self, access: crate::FileAccess) -> Self {
         self.file_access = Some(access);
+        self
+    }
+
+    /// Names the GGUF file of the vision tower, which goes with a GGUF model that can see.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn mmproj(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.mmproj = Some(path.into());
         self
     }
 

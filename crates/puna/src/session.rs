@@ -3,6 +3,7 @@
 #[cfg(feature = "tokenizer")]
 use crate::Message;
 use crate::error::{Error, ErrorKind, Lift};
+use crate::images::{Images, Source};
 use crate::options::{KvType, ProgressFn, PromptFormat};
 use crate::turns::{Expect, Turns};
 use crate::{Generation, Model, Phase, Progress, Sampling, SessionOptions};
@@ -42,6 +43,7 @@ pub struct Session {
     /// All tokens: those in `state`, then those that wait.
     tokens: Vec<u32>,
     pub(crate) turns: Turns,
+    images: Images,
     format: PromptFormat,
     batch: usize,
     progress: Option<ProgressFn>,
@@ -73,6 +75,7 @@ impl Session {
             state,
             tokens: Vec::new(),
             turns: Turns::default(),
+            images: Images::default(),
             format: options.prompt.unwrap_or_else(|| model.prompt_format()),
             batch: state_options.batch,
             progress: options.progress.clone(),
@@ -120,11 +123,6 @@ impl Session {
         if messages.is_empty() {
             return Ok(());
         }
-        if messages.iter().any(|m| m.content.iter().any(|part| !matches!(part, crate::Part::Text(_)))) {
-            return Err(Error::unsupported(
-                "messages: expected text, found an image, which this version does not see",
-            ));
-        }
         match self.format {
             PromptFormat::Llama4 => self.push_llama4(messages),
             PromptFormat::Template => self.push_template(messages),
@@ -142,8 +140,10 @@ impl Session {
             ids.push(tokenizer.special_id(eot).ok_or_else(missing)?);
         }
         let first = self.tokens.is_empty();
-        ids.extend(crate::chat::llama4(tokenizer, messages, first, false)?);
-        self.push_tokens(&ids)?;
+        let (messages, images) = self.model.see(messages)?;
+        ids.extend(crate::chat::llama4(tokenizer, &messages, first, false)?);
+        self.place(&ids, &images)?;
+        self.append(&ids)?;
         (self.turns.expect, self.turns.answer) = (Expect::Answer, None);
         self.turns.mark(self.tokens.len());
         Ok(())
@@ -162,6 +162,11 @@ impl Session {
             turns.messages.push(Message::assistant(answer));
             turns.mark(self.tokens.len());
         }
+        if messages.iter().flat_map(|m| &m.content).any(|part| matches!(part, crate::Part::Picture(_))) {
+            let message =
+                "images: a model's own template cannot place them; use the prompt format of Llama 4";
+            return Err(Error::unsupported(message));
+        }
         turns.messages.extend_from_slice(messages);
         turns.expect = Expect::Answer;
         // Many templates refuse a conversation that does not end with somebody to answer; that can still come.
@@ -171,6 +176,50 @@ impl Session {
         turns.mark(self.tokens.len());
         self.turns = turns;
         Ok(())
+    }
+
+    /// Checks tokens that come next, and remembers which of them stand for images.
+    #[cfg(feature = "tokenizer")]
+    fn place(&mut self, ids: &[u32], images: &[(Source, usize)]) -> Result<(), Error> {
+        self.check_tokens(ids, self.tokens.len())?;
+        if images.is_empty() {
+            return Ok(());
+        }
+        let patch = self.model.image_ids()?.patch;
+        self.images.place(ids, self.tokens.len(), patch, images)
+    }
+
+    /// Adds a text in which each `<|image|>` stands for the next of `images`. Other special tokens that are spelled out
+    /// in it are read as text; BOS comes first where [`push_text`](Self::push_text) would put it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadInput`] when there are not as many placeholders as images; a model without a vision tower; and as
+    /// [`push_text`](Self::push_text). Nothing is added then.
+    #[cfg(feature = "tokenizer")]
+    pub fn push_text_with(&mut self, text: &str, images: &[crate::Image]) -> Result<(), Error> {
+        let (ids, sources) = self.model.prompt_with(text, images, self.tokens.is_empty())?;
+        self.place(&ids, &sources)?;
+        self.append(&ids)
+    }
+
+    /// Says that the `<|patch|>` tokens among `ids`, which must come next, stand for these tiles: `[n, 3, size, size]`,
+    /// already normalised. They go through the vision tower now.
+    ///
+    /// # Errors
+    /// A model without a tower; pixels that are no whole tiles; another number of patches than the tiles have rows.
+    #[doc(hidden)]
+    pub fn place_pixels(&mut self, ids: &[u32], pixels: &[f32], cancel: &Cancel) -> Result<(), Error> {
+        let inner = &self.model.0;
+        let vision = inner.vision.as_ref().ok_or_else(crate::images::no_tower)?;
+        #[cfg(feature = "tokenizer")]
+        let known = self.model.image_ids().ok().map(|ids| ids.patch);
+        #[cfg(not(feature = "tokenizer"))]
+        let known = None;
+        let unknown = || Error::unsupported("images: the id of <|patch|> is not known");
+        let patch = known.or(vision.config.patch_token).ok_or_else(unknown)?;
+        let features = crate::images::encode(vision, &*inner.device, pixels, cancel)?;
+        let rows = features.n_rows();
+        self.images.place(ids, self.tokens.len(), patch, &[(Source::Features(features), rows)])
     }
 
     /// Makes the tokens those of these messages and the opening of an answer.
@@ -298,7 +347,9 @@ impl Session {
             return Ok(false);
         }
         let want = if n == waiting.len() { Want::Last(1) } else { Want::Nothing };
-        let pass = &mut Pass { cancel: Some(cancel), ..Pass::new(want) };
+        let (vision, device) = (self.model.0.vision.as_ref(), &*self.model.0.device);
+        let embeds = self.images.embeds(done, done + n, vision, device, cancel)?;
+        let pass = &mut Pass { cancel: Some(cancel), embeds: &embeds, ..Pass::new(want) };
         self.state.feed_with(waiting.get(..n).unwrap_or_default(), pass).lift()?;
         // One token is a step of decoding: nobody needs to hear of it, unless a prompt ends with it.
         let prompt = self.prefilling || total - done > 1;
@@ -385,6 +436,9 @@ impl Session {
                 pass.hidden = Some(&mut see_hidden);
             }
             let known = self.tokens.len();
+            let (vision, device) = (self.model.0.vision.as_ref(), &*self.model.0.device);
+            let embeds = self.images.embeds(known, known + batch.len(), vision, device, cancel)?;
+            pass.embeds = &embeds;
             let done = self.state.feed_with(batch, &mut pass);
             let fed = self.state.len().saturating_sub(known);
             self.append(batch.get(..fed).unwrap_or_default())?;
@@ -408,6 +462,7 @@ impl Session {
 
     fn cut(&mut self, n: usize) {
         self.tokens.truncate(n);
+        self.images.cut(n);
         self.state.truncate(n);
     }
 
@@ -425,6 +480,7 @@ impl Session {
             state: self.state.fork().lift()?,
             tokens: self.tokens.clone(),
             turns: self.turns.clone(),
+            images: self.images.clone(),
             format: self.format,
             batch: self.batch,
             progress: self.progress.clone(),

@@ -6,3 +6,4 @@ mod golden;
 mod load;
 mod rope;
 pub(crate) mod tiny;
+mod vision;

@@ -14,6 +14,9 @@
 
 mod gguf;
 mod huggingface;
+mod vision;
+
+pub use vision::{Off, VisionGolden};
 
 use crate::files::ModelDir;
 use crate::seeded;

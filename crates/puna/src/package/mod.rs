@@ -14,13 +14,17 @@ use puna_core::{Cancel, Region};
 use puna_format::Limits;
 use puna_format::gguf::GgufSet;
 use puna_llama::weights::{GgufTensors, Names, TensorSource};
-use puna_llama::{Config, LayerTable};
+use puna_llama::{Config, LayerTable, VisionConfig};
 
 /// Everything a model is made of. Weights are only located.
 pub struct Package {
     pub(crate) config: Config,
     pub(crate) name: Option<String>,
     pub(crate) tensors: Tensors,
+    /// What the vision tower is, if there is one.
+    pub(crate) vision: Option<VisionConfig>,
+    /// Its tensors, where they are in a file of their own.
+    pub(crate) mmproj: Option<Tensors>,
     #[cfg(feature = "tokenizer")]
     pub(crate) tokenizer: Option<puna_text::Tokenizer>,
     pub(crate) template: Option<String>,
@@ -126,7 +130,20 @@ impl Package {
     #[cfg(feature = "std")]
     pub fn open(path: &std::path::Path, options: &LoadOptions) -> Result<Self, Error> {
         let watch = Watch::new(options);
-        if path.is_dir() { folder::open(path, options, &watch) } else { gguf::open(path, options, &watch) }
+        let mut package = if path.is_dir() {
+            folder::open(path, options, &watch)?
+        } else {
+            gguf::open(path, options, &watch)?
+        };
+        if let Some(path) = &options.mmproj {
+            gguf::mmproj(&mut package, path, options, &watch)?;
+        }
+        if let Some(vision) = package.vision.as_ref().filter(|v| v.projected != package.config.hidden) {
+            let (expected, found) = (package.config.hidden, vision.projected);
+            let message = format_args!("vision tower: expected rows of {expected} values, found {found}");
+            return Err(Error::new(crate::ErrorKind::BadFile, message));
+        }
+        Ok(package)
     }
 
     /// Takes the bytes of one GGUF file.
@@ -140,6 +157,16 @@ impl Package {
     /// The configuration as it was understood.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The vision tower's configuration, if the model has one.
+    pub fn vision(&self) -> Option<&VisionConfig> {
+        self.vision.as_ref()
+    }
+
+    /// Runs `f` with the source that the vision tower is bound from.
+    pub(crate) fn with_vision<R>(&self, f: impl FnOnce(&dyn TensorSource) -> R) -> R {
+        self.mmproj.as_ref().unwrap_or(&self.tensors).with(f)
     }
 
     /// What every layer is.
