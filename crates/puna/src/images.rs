@@ -24,11 +24,19 @@ struct Span {
     source: Source,
 }
 
+/// Bytes of pixels and features that a session keeps so that an image that comes again need not be encoded again.
+/// A released model's largest image takes 50 MB of them.
+const KNOWN_BYTES: usize = 256 << 20;
+
 /// Cloned with its session; pixels and features are shared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Images {
+    /// Rows of tokens that wait, in order. The session's state keeps those of tokens that went through the model.
     spans: Vec<Span>,
+    /// Images encoded before, the one used last at the end.
     known: Vec<(Image, Features)>,
+    /// How often the tower was run.
+    pub(crate) encoded: u64,
 }
 
 impl Images {
@@ -58,6 +66,13 @@ impl Images {
         });
     }
 
+    /// Forgets rows of places before `n`: their tokens have gone through the model.
+    pub(crate) fn fed(&mut self, n: usize) {
+        if self.spans.first().is_some_and(|span| span.at < n) {
+            self.spans.retain(|span| span.at + span.n > n);
+        }
+    }
+
     /// The rows for the places `from .. to`. Images that are not known yet go through the tower now.
     pub(crate) fn embeds(
         &mut self,
@@ -69,15 +84,20 @@ impl Images {
     ) -> Result<Vec<Embed>, Error> {
         let mut embeds = Vec::new();
         for i in 0..self.spans.len() {
-            let Some(span) = self.spans.get(i).cloned() else { break };
+            let Some(span) = self.spans.get(i).filter(|span| span.at < to) else { break };
             let (start, end) = (span.at.max(from), (span.at + span.n).min(to));
             if start >= end {
                 continue;
             }
+            let span = span.clone();
             let features = match &span.source {
                 Source::Features(features) => features.clone(),
                 Source::Image(image) => self.features(image, vision, device, cancel)?,
             };
+            // Its other rows will be asked for too, and by then it may no longer be among the known.
+            if let Some(span) = self.spans.get_mut(i) {
+                span.source = Source::Features(features.clone());
+            }
             let first = span.first + (start - span.at);
             embeds.push(Embed { at: start as u64, first, n: end - start, features });
         }
@@ -92,29 +112,35 @@ impl Images {
         device: &dyn Device,
         cancel: &Cancel,
     ) -> Result<Features, Error> {
-        if let Some((_, features)) = self.known.iter().find(|(known, _)| known == image) {
-            return Ok(features.clone());
+        if let Some(i) = self.known.iter().position(|(known, _)| known == image) {
+            self.known.get_mut(i..).unwrap_or_default().rotate_left(1);
+            if let Some((_, features)) = self.known.last() {
+                return Ok(features.clone());
+            }
         }
         let vision = vision.ok_or_else(no_tower)?;
         let tiles = Tiles::new(image, &vision.config).lift()?;
         let mut device = device.fork().lift()?;
         let mut watch = Encode { cancel: Some(cancel), ..Encode::default() };
         let features = vision.encode(&mut *device, &tiles, &mut watch).lift()?;
+        self.encoded += 1;
         self.known.push((image.clone(), features.clone()));
+        self.forget_old(KNOWN_BYTES);
         Ok(features)
     }
-}
 
-/// The features of tiles that are already normalised.
-pub(crate) fn encode(
-    vision: &Vision,
-    device: &dyn Device,
-    pixels: &[f32],
-    cancel: &Cancel,
-) -> Result<Features, Error> {
-    let tiles = Tiles::from_pixels(pixels, &vision.config).lift()?;
-    let mut device = device.fork().lift()?;
-    vision.encode(&mut *device, &tiles, &mut Encode { cancel: Some(cancel), ..Encode::default() }).lift()
+    /// Forgets the images used longest ago until the rest takes at most `limit` bytes.
+    fn forget_old(&mut self, limit: usize) {
+        let mut room = limit;
+        let mut fits = |(image, features): &&(Image, Features)| {
+            let bytes = image.rgb().len().saturating_add(features.values().len().saturating_mul(4));
+            let left = room.checked_sub(bytes);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let keep = self.known.iter().rev().take_while(|known| fits(known)).count();
+        self.known.drain(..self.known.len() - keep);
+    }
 }
 
 /// The model cannot see.
@@ -122,4 +148,27 @@ pub(crate) fn no_tower() -> Error {
     Error::unsupported(
         "images: the model has no vision tower (a GGUF model keeps it in a file of its own, its mmproj)",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_used_longest_ago_are_forgotten() {
+        let mut images = Images::default();
+        let image = |v: u8| Image::luma8(2, 1, &[v, v]).unwrap();
+        for v in 0..5 {
+            // 6 bytes of pixels and 16 of features.
+            images.known.push((image(v), Features::new(alloc::vec![f32::from(v); 4], 4).unwrap()));
+        }
+        images.forget_old(5 * 22);
+        assert_eq!(images.known.len(), 5);
+        let again = images.features(&image(1), None, &puna_core::RefDevice::new(), &Cancel::new()).unwrap();
+        assert_eq!(again.values(), [1.0; 4]);
+        images.forget_old(2 * 22 + 21);
+        assert_eq!(images.known.iter().map(|(image, _)| image.rgb()[0]).collect::<Vec<_>>(), [4, 1]);
+        images.forget_old(3);
+        assert!(images.known.is_empty());
+    }
 }

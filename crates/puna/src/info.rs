@@ -58,6 +58,8 @@ pub struct VisionInfo {
     pub tile: usize,
     /// Pixels along a side of a patch.
     pub patch: usize,
+    /// Width of the features after the adapter.
+    pub adapter: usize,
     /// Tokens of one tile in a prompt.
     pub tile_tokens: usize,
     /// Most tiles of an image, without the one that shows it whole.
@@ -65,6 +67,7 @@ pub struct VisionInfo {
 }
 
 impl VisionInfo {
+    /// From the configuration of a loaded tower: its tensors have said what the file's keys may not.
     pub(crate) fn new(config: &puna_llama::VisionConfig) -> Self {
         VisionInfo {
             layers: config.n_layers,
@@ -72,6 +75,7 @@ impl VisionInfo {
             heads: config.n_heads,
             tile: config.image_size,
             patch: config.patch_size,
+            adapter: config.adapter_out.unwrap_or(0),
             tile_tokens: config.tile_features(),
             max_tiles: config.max_tiles,
         }

@@ -1,8 +1,6 @@
 //! An open model: its weights on a device, its tokenizer, its template. It holds no state of any session.
 
 use crate::error::{Error, Lift};
-#[cfg(feature = "tokenizer")]
-use crate::images::Source;
 use crate::options::{Activations, DeviceKind, PromptFormat};
 use crate::package::{Package, Watch, formats};
 use crate::{LoadOptions, ModelInfo, Phase, Session, SessionOptions};
@@ -14,8 +12,6 @@ use core::fmt;
 use puna_core::{Device, RefDevice, Region};
 use puna_cpu::isa::Isa;
 use puna_cpu::{CpuDevice, CpuOptions};
-#[cfg(feature = "tokenizer")]
-use puna_llama::vision::{Canvas, ImageIds};
 use puna_llama::{Architecture, Llama, LoadWatch, Vision};
 
 /// A model, ready to run. Clones share everything and cost nothing; any number of sessions and threads can use one.
@@ -91,7 +87,7 @@ impl Model {
         let vision = vision.transpose()?;
         watch.tell(Phase::Weights, total, total);
 
-        let info = info(&package, &llama, &*device);
+        let info = info(&package, &llama, vision.as_ref(), &*device);
         let mut ends = llama.config.eos.clone();
         #[cfg(feature = "tokenizer")]
         ends.extend(package.tokenizer.iter().flat_map(|t| t.stop_ids()));
@@ -191,82 +187,6 @@ impl Model {
     }
 }
 
-/// Images in prompts.
-#[cfg(feature = "tokenizer")]
-impl Model {
-    /// The ids of an image's tokens.
-    pub(crate) fn image_ids(&self) -> Result<ImageIds, Error> {
-        let tokenizer = self.tokenizer()?;
-        let missing = || Error::unsupported("images: the vocabulary lacks their special tokens");
-        ImageIds::find(|name| tokenizer.special_id(name)).ok_or_else(missing)
-    }
-
-    /// How an image of this size is cut into tiles, and so how many tokens it takes.
-    ///
-    /// # Errors
-    /// A model without a vision tower; a side of 0.
-    pub fn image_layout(&self, width: usize, height: usize) -> Result<puna_text::chat::ImageLayout, Error> {
-        let config = &self.0.vision.as_ref().ok_or_else(crate::images::no_tower)?.config;
-        if width == 0 || height == 0 {
-            return Err(Error::input(format_args!("image: expected a size, found {width} x {height}")));
-        }
-        Ok(layout(config, width, height))
-    }
-
-    /// Messages with their pictures replaced by layouts, and the pictures with the rows they will have.
-    pub(crate) fn see(
-        &self,
-        messages: &[crate::Message],
-    ) -> Result<(Vec<crate::Message>, Vec<(Source, usize)>), Error> {
-        let (mut messages, mut images) = (messages.to_vec(), Vec::new());
-        for part in messages.iter_mut().flat_map(|message| &mut message.content) {
-            if let crate::Part::Picture(image) = part {
-                let layout = self.image_layout(image.width(), image.height())?;
-                let rows = layout.tiles() as usize * layout.patches as usize;
-                images.push((Source::Image(image.clone()), rows));
-                *part = crate::Part::Image(layout);
-            }
-        }
-        Ok((messages, images))
-    }
-
-    /// The tokens of a text whose `<|image|>` placeholders stand for images.
-    pub(crate) fn prompt_with(
-        &self,
-        text: &str,
-        images: &[crate::Image],
-        first: bool,
-    ) -> Result<(Vec<u32>, Vec<(Source, usize)>), Error> {
-        let (tokenizer, token_ids) = (self.tokenizer()?, self.image_ids()?);
-        let mut ids: Vec<u32> = self.bos().filter(|_| first).into_iter().collect();
-        for (i, piece) in text.split(puna_text::special::IMAGE).enumerate() {
-            if i > 0 {
-                ids.push(token_ids.image);
-            }
-            tokenizer.encode_into(piece, puna_text::Special::AsText, &mut ids).lift()?;
-        }
-        let (mut layouts, mut sources) = (Vec::new(), Vec::new());
-        for image in images {
-            let layout = self.image_layout(image.width(), image.height())?;
-            sources.push((Source::Image(image.clone()), layout.tiles() as usize * layout.patches as usize));
-            layouts.push(layout);
-        }
-        Ok((puna_llama::vision::expand(&ids, &token_ids, &layouts).lift()?, sources))
-    }
-}
-
-/// The layout of an image on its canvas.
-#[cfg(feature = "tokenizer")]
-fn layout(config: &puna_llama::VisionConfig, width: usize, height: usize) -> puna_text::chat::ImageLayout {
-    let canvas = Canvas::choose(width, height, config.image_size, config.max_tiles);
-    // At most 64 tiles of 65,536 rows.
-    puna_text::chat::ImageLayout {
-        rows: canvas.rows as u32,
-        cols: canvas.cols as u32,
-        patches: config.tile_features() as u32,
-    }
-}
-
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Model").field(&self.0.info).finish()
@@ -342,8 +262,8 @@ fn isa(name: &str) -> Result<Isa, Error> {
     })
 }
 
-fn info(package: &Package, llama: &Llama, device: &dyn Device) -> ModelInfo {
-    let formats = formats(&package.tensors.list());
+fn info(package: &Package, llama: &Llama, vision: Option<&Vision>, device: &dyn Device) -> ModelInfo {
+    let formats = formats(&package.list());
     let device = device.info();
     let used = |kernel: &(puna_core::DType, &str)| {
         formats.iter().any(|f| f.format.eq_ignore_ascii_case(kernel.0.name()))
@@ -373,7 +293,7 @@ fn info(package: &Package, llama: &Llama, device: &dyn Device) -> ModelInfo {
         has_tokenizer: package.tokenizer.is_some(),
         #[cfg(not(feature = "tokenizer"))]
         has_tokenizer: false,
-        vision: package.vision.as_ref().map(crate::VisionInfo::new),
+        vision: vision.map(|vision| crate::VisionInfo::new(&vision.config)),
         has_template: package.template.is_some(),
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(feature = "tokenizer")]
 use crate::Message;
 use crate::error::{Error, ErrorKind, Lift};
-use crate::images::{Images, Source};
+use crate::images::Images;
 use crate::options::{KvType, ProgressFn, PromptFormat};
 use crate::turns::{Expect, Turns};
 use crate::{Generation, Model, Phase, Progress, Sampling, SessionOptions};
@@ -41,9 +41,9 @@ pub struct Session {
     pub(crate) model: Model,
     state: SessionState,
     /// All tokens: those in `state`, then those that wait.
-    tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
     pub(crate) turns: Turns,
-    images: Images,
+    pub(crate) images: Images,
     format: PromptFormat,
     batch: usize,
     progress: Option<ProgressFn>,
@@ -142,6 +142,7 @@ impl Session {
         let first = self.tokens.is_empty();
         let (messages, images) = self.model.see(messages)?;
         ids.extend(crate::chat::llama4(tokenizer, &messages, first, false)?);
+        self.reserve_more(ids.len())?;
         self.place(&ids, &images)?;
         self.append(&ids)?;
         (self.turns.expect, self.turns.answer) = (Expect::Answer, None);
@@ -176,50 +177,6 @@ impl Session {
         turns.mark(self.tokens.len());
         self.turns = turns;
         Ok(())
-    }
-
-    /// Checks tokens that come next, and remembers which of them stand for images.
-    #[cfg(feature = "tokenizer")]
-    fn place(&mut self, ids: &[u32], images: &[(Source, usize)]) -> Result<(), Error> {
-        self.check_tokens(ids, self.tokens.len())?;
-        if images.is_empty() {
-            return Ok(());
-        }
-        let patch = self.model.image_ids()?.patch;
-        self.images.place(ids, self.tokens.len(), patch, images)
-    }
-
-    /// Adds a text in which each `<|image|>` stands for the next of `images`. Other special tokens that are spelled out
-    /// in it are read as text; BOS comes first where [`push_text`](Self::push_text) would put it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::BadInput`] when there are not as many placeholders as images; a model without a vision tower; and as
-    /// [`push_text`](Self::push_text). Nothing is added then.
-    #[cfg(feature = "tokenizer")]
-    pub fn push_text_with(&mut self, text: &str, images: &[crate::Image]) -> Result<(), Error> {
-        let (ids, sources) = self.model.prompt_with(text, images, self.tokens.is_empty())?;
-        self.place(&ids, &sources)?;
-        self.append(&ids)
-    }
-
-    /// Says that the `<|patch|>` tokens among `ids`, which must come next, stand for these tiles: `[n, 3, size, size]`,
-    /// already normalised. They go through the vision tower now.
-    ///
-    /// # Errors
-    /// A model without a tower; pixels that are no whole tiles; another number of patches than the tiles have rows.
-    #[doc(hidden)]
-    pub fn place_pixels(&mut self, ids: &[u32], pixels: &[f32], cancel: &Cancel) -> Result<(), Error> {
-        let inner = &self.model.0;
-        let vision = inner.vision.as_ref().ok_or_else(crate::images::no_tower)?;
-        #[cfg(feature = "tokenizer")]
-        let known = self.model.image_ids().ok().map(|ids| ids.patch);
-        #[cfg(not(feature = "tokenizer"))]
-        let known = None;
-        let unknown = || Error::unsupported("images: the id of <|patch|> is not known");
-        let patch = known.or(vision.config.patch_token).ok_or_else(unknown)?;
-        let features = crate::images::encode(vision, &*inner.device, pixels, cancel)?;
-        let rows = features.n_rows();
-        self.images.place(ids, self.tokens.len(), patch, &[(Source::Features(features), rows)])
     }
 
     /// Makes the tokens those of these messages and the opening of an answer.
@@ -260,7 +217,7 @@ impl Session {
         self.append(ids)
     }
 
-    fn check_tokens(&self, ids: &[u32], used: usize) -> Result<(), Error> {
+    pub(crate) fn check_tokens(&self, ids: &[u32], used: usize) -> Result<(), Error> {
         let vocab_size = self.model.0.llama.config.vocab_size;
         if let Some((index, &token)) = ids.iter().enumerate().find(|&(_, &id)| id as usize >= vocab_size) {
             return Err(LlamaError::TokenRange { index, token, vocab_size }).lift();
@@ -272,13 +229,18 @@ impl Session {
         Ok(())
     }
 
-    fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
-        let bytes = ids.len().saturating_mul(4);
-        let refused =
-            |_| Error::new(ErrorKind::OutOfMemory, format_args!("{bytes} bytes of memory were refused"));
-        self.tokens.try_reserve(ids.len()).map_err(refused)?;
+    pub(crate) fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
+        self.reserve_more(ids.len())?;
         self.tokens.extend_from_slice(ids);
         Ok(())
+    }
+
+    /// Makes room for `n` more tokens.
+    pub(crate) fn reserve_more(&mut self, n: usize) -> Result<(), Error> {
+        let bytes = n.saturating_mul(4);
+        let refused =
+            |_| Error::new(ErrorKind::OutOfMemory, format_args!("{bytes} bytes of memory were refused"));
+        self.tokens.try_reserve(n).map_err(refused)
     }
 
     /// Adds a generated token. There is room for it: see [`reserve`](Self::reserve).
@@ -288,9 +250,7 @@ impl Session {
 
     /// Makes room for the tokens of a generation, so that none of them allocates.
     pub(crate) fn reserve(&mut self, n: usize) -> Result<(), Error> {
-        let refused =
-            |_| Error::new(ErrorKind::OutOfMemory, format_args!("{} bytes of memory were refused", n * 4));
-        self.tokens.try_reserve(n.min(self.remaining())).map_err(refused)
+        self.reserve_more(n.min(self.remaining()))
     }
 
     /// Generates an answer, or goes on with the text. Nothing is computed until the first token is asked for.
@@ -351,6 +311,7 @@ impl Session {
         let embeds = self.images.embeds(done, done + n, vision, device, cancel)?;
         let pass = &mut Pass { cancel: Some(cancel), embeds: &embeds, ..Pass::new(want) };
         self.state.feed_with(waiting.get(..n).unwrap_or_default(), pass).lift()?;
+        self.images.fed(done + n);
         // One token is a step of decoding: nobody needs to hear of it, unless a prompt ends with it.
         let prompt = self.prefilling || total - done > 1;
         self.prefilling = done + n < total;
@@ -442,6 +403,7 @@ impl Session {
             let done = self.state.feed_with(batch, &mut pass);
             let fed = self.state.len().saturating_sub(known);
             self.append(batch.get(..fed).unwrap_or_default())?;
+            self.images.fed(known + fed);
             if stopped.get() {
                 return Ok(());
             }

@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 pub(crate) mod bench;
+mod bench_image;
 pub(crate) mod chat;
 pub(crate) mod dequant;
 pub(crate) mod detokenize;
@@ -10,3 +11,4 @@ pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod plan;
 pub(crate) mod tokenize;
+pub(crate) mod vision;

@@ -22,7 +22,7 @@ pub struct VisionGolden {
     pub tensors: MemTensors,
     /// The ids of an image's tokens.
     pub ids: ImageIds,
-    json: Value,
+    pub(super) json: Value,
     numbers: Vec<f32>,
 }
 
@@ -154,7 +154,7 @@ impl VisionGolden {
         let model = Arc::new(Llama::load(config, &self.tensors, &mut *device, watch).expect("a model"));
 
         let mut features = BTreeMap::new();
-        for (name, about) in self.images() {
+        for (name, _) in self.images() {
             let mut adapted = Vec::new();
             let mut observe = |stage, rows: &[f32]| {
                 if stage == Stage::Adapted {
@@ -165,11 +165,8 @@ impl VisionGolden {
             let image = Tiles::new(&self.image(name), &vision.config).expect("tiles");
             let mut watch = Encode { batch: Some(tiles), observe: Some(&mut observe), ..Encode::default() };
             let found = vision.encode(&mut *device, &image, &mut watch).expect("features");
-            let worst = |what: &str, found: &[f32], key: &str, tolerance: f32| {
-                assert_close(&format!("{name}: {what}"), found, self.numbers(&about[key]), tolerance)
-            };
-            off.adapted = off.adapted.max(worst("adapter", &adapted, "adapted", tolerance::FEATURES));
-            let projected = worst("projected", found.values(), "projected", tolerance::PROJECTED);
+            let (adapter, projected) = self.check_features(name, &adapted, found.values());
+            off.adapted = off.adapted.max(adapter);
             off.projected = off.projected.max(projected);
             features.insert(name.as_str(), found);
         }
@@ -199,6 +196,38 @@ impl VisionGolden {
         stream.finish().expect("a whole file")
     }
 
+    /// Holds an image's features, after the adapter and after the projector, against transformers; gives the largest
+    /// differences.
+    ///
+    /// # Panics
+    /// When they are off by more than [`tolerance`] allows.
+    pub fn check_features(&self, image: &str, adapted: &[f32], projected: &[f32]) -> (f32, f32) {
+        let about = &self.json["images"][image];
+        let worst = |what: &str, found: &[f32], tolerance: f32| {
+            assert_close(&format!("{image}: {what}"), found, self.numbers(&about[what]), tolerance)
+        };
+        (
+            worst("adapted", adapted, tolerance::FEATURES),
+            worst("projected", projected, tolerance::PROJECTED),
+        )
+    }
+
+    /// The names of all images.
+    pub fn image_names(&self) -> Vec<&str> {
+        self.images().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The images of a case, in order.
+    pub fn case_images(&self, case: &str) -> Vec<Image> {
+        let names = self.json["cases"][case]["images"].as_array().into_iter().flatten();
+        names.filter_map(Value::as_str).map(|name| self.image(name)).collect()
+    }
+
+    /// The most likely tokens after a case.
+    pub fn greedy(&self, case: &str) -> Vec<u32> {
+        list(&self.json["cases"][case]["greedy"])
+    }
+
     /// The names of all cases.
     pub fn cases(&self) -> Vec<&str> {
         self.json["cases"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
@@ -208,14 +237,11 @@ impl VisionGolden {
     ///
     /// # Panics
     /// When there is no such case.
-    pub fn prompt(&self, case: &str) -> (Vec<u32>, Vec<f32>) {
+    pub fn prompt(&self, name: &str) -> (Vec<u32>, Vec<f32>) {
         let config = VisionConfig::from_hf(&self.config).expect("a configuration").expect("a tower");
-        let case = &self.json["cases"][case];
-        let images = case["images"].as_array().expect("images").iter();
-        let pixels = images.flat_map(|name| {
-            let image = self.image(name.as_str().expect("a name"));
-            Tiles::new(&image, &config).expect("tiles").pixels
-        });
+        let case = &self.json["cases"][name];
+        let pixels = self.case_images(name).into_iter();
+        let pixels = pixels.flat_map(|image| Tiles::new(&image, &config).expect("tiles").pixels);
         (list(&case["ids"]), pixels.collect())
     }
 
@@ -280,7 +306,7 @@ impl VisionGolden {
         let mut pass = Pass { embeds: &embeds, logits: Some(&mut keep), ..Pass::new(Want::All) };
         session.feed_with(&ids, &mut pass).expect("a pass");
         let off = self.check_logits(name, &logits);
-        let expected = list(&case["greedy"]);
+        let expected = self.greedy(name);
         let mut greedy = vec![argmax(session.logits(None).expect("logits"))];
         while greedy.len() < expected.len() {
             greedy.push(argmax(session.decode(greedy[greedy.len() - 1]).expect("a step")));

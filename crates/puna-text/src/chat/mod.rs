@@ -12,7 +12,7 @@ mod tools;
 pub use calls::parse_tool_calls;
 pub use image::{ImageLayout, ImageTokens};
 pub use llama4::{Encoder, Llama4Prompt, Segment};
-pub use parse::parse_messages;
+pub use parse::{ImageSource, OpenImage, parse_messages, parse_messages_with};
 pub use picture::{Image, MAX_SIDE};
 pub use tools::{ToolFormat, tools_in_system, tools_in_user};
 

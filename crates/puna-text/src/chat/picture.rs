@@ -41,26 +41,40 @@ impl Image {
         Self::build::<1>(width, height, pixels, |[v]| [v; 3])
     }
 
+    /// From what `pixel` says of each place (x, y): red, green, blue and opacity, laid over white.
+    ///
+    /// # Errors
+    /// As [`rgb8`](Self::rgb8).
+    pub fn from_fn(
+        width: usize,
+        height: usize,
+        pixel: impl Fn(usize, usize) -> [u8; 4],
+    ) -> Result<Image, TextError> {
+        check_sides(width, height)?;
+        let mut rgb = values(width.saturating_mul(height).saturating_mul(3))?;
+        for y in 0..height {
+            rgb.extend((0..width).flat_map(|x| {
+                let [r, g, b, a] = pixel(x, y);
+                [r, g, b].map(|v| if a == 255 { v } else { over_white(v, a) })
+            }));
+        }
+        Ok(Image { width, height, rgb: Arc::new(rgb) })
+    }
+
     fn build<const N: usize>(
         width: usize,
         height: usize,
         pixels: &[u8],
         rgb: impl Fn([u8; N]) -> [u8; 3],
     ) -> Result<Image, TextError> {
-        for (what, side) in [("image width", width), ("image height", height)] {
-            if !(1..=MAX_SIDE).contains(&side) {
-                return Err(TextError::image(what, format!("1 to {MAX_SIDE}"), side));
-            }
-        }
+        check_sides(width, height)?;
         let n = width.checked_mul(height).and_then(|n| n.checked_mul(N));
         if n != Some(pixels.len()) {
             let expected = format!("{N} bytes for each of {width} x {height}");
             return Err(TextError::image("image pixels", expected, pixels.len()));
         }
         let (pixels, _) = pixels.as_chunks::<N>();
-        let mut values = Vec::new();
-        let len = pixels.len().saturating_mul(3);
-        values.try_reserve_exact(len).map_err(|_| TextError::OutOfMemory { what: "an image" })?;
+        let mut values = values(pixels.len().saturating_mul(3))?;
         values.extend(pixels.iter().flat_map(|&pixel| rgb(pixel)));
         Ok(Image { width, height, rgb: Arc::new(values) })
     }
@@ -85,6 +99,22 @@ impl core::fmt::Debug for Image {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Image({} x {})", self.width, self.height)
     }
+}
+
+fn check_sides(width: usize, height: usize) -> Result<(), TextError> {
+    for (what, side) in [("image width", width), ("image height", height)] {
+        if !(1..=MAX_SIDE).contains(&side) {
+            return Err(TextError::image(what, format!("1 to {MAX_SIDE}"), side));
+        }
+    }
+    Ok(())
+}
+
+/// Room for so many samples.
+fn values(len: usize) -> Result<Vec<u8>, TextError> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| TextError::OutOfMemory { what: "an image" })?;
+    Ok(values)
 }
 
 /// One channel of a pixel of opacity `a` over white, with the fixed-point rounding of the image library that the

@@ -56,10 +56,23 @@ fn vision(
     tensors: &Tensors,
     limits: &Limits,
 ) -> Result<Option<VisionConfig>, Error> {
-    const PREPROCESSOR: &str = "preprocessor_config.json";
     if !tensors.with(|source| puna_llama::vision::is_in(source)) {
         return Ok(None);
     }
+    described(folder, config, limits)
+}
+
+/// What a folder without looking at its weights says of a vision tower.
+pub(super) fn vision_config(folder: &Path) -> Result<Option<VisionConfig>, Error> {
+    let Some(bytes) = small_file(folder, "config.json")? else { return Ok(None) };
+    let limits = Limits::default();
+    let config = json::parse(&bytes, &limits).lift().place(folder.join("config.json").display())?;
+    described(folder, &config, &limits)
+}
+
+/// `vision_config` of `config.json`, and what `preprocessor_config.json` adds to it.
+fn described(folder: &Path, config: &json::Value, limits: &Limits) -> Result<Option<VisionConfig>, Error> {
+    const PREPROCESSOR: &str = "preprocessor_config.json";
     let vision = VisionConfig::from_hf(config).lift().place(folder.join("config.json").display())?;
     let Some(mut vision) = vision else { return Ok(None) };
     if let Some(bytes) = small_file(folder, PREPROCESSOR)? {

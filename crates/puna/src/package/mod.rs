@@ -181,9 +181,11 @@ impl Package {
         self.tensors.with(table).lift()
     }
 
-    /// All tensors in the order of their files.
+    /// All tensors in the order of their files, those of the vision tower's own file last.
     pub fn list(&self) -> Vec<Listed> {
-        self.tensors.list()
+        let mut all = self.tensors.list();
+        all.extend(self.mmproj.iter().flat_map(Tensors::list));
+        all
     }
 
     /// The model's name, if the file says one.
@@ -232,6 +234,30 @@ pub(crate) fn overrides(options: &LoadOptions) -> Result<Vec<(String, serde_json
         Ok((key.clone(), value))
     };
     options.overrides.iter().map(parse).collect()
+}
+
+/// What the vision tower of a folder or of an `mmproj` file is, without its weights; `None` where neither says.
+///
+/// # Errors
+/// Whatever is wrong with the description.
+#[cfg(feature = "std")]
+pub fn vision_config(
+    path: &std::path::Path,
+    mmproj: Option<&std::path::Path>,
+) -> Result<Option<VisionConfig>, Error> {
+    use crate::error::Place;
+    match mmproj {
+        Some(file) => {
+            let read = || {
+                let region = crate::map::region(file, crate::FileAccess::Map, &Cancel::new(), |_| {})?;
+                let gguf = puna_format::gguf::Gguf::read(region.bytes(), &Limits::default()).lift()?;
+                VisionConfig::from_gguf(&gguf.metadata).lift()
+            };
+            read().place(file.display()).map(Some)
+        }
+        None if path.is_dir() => folder::vision_config(path),
+        None => Ok(None),
+    }
 }
 
 /// The tokenizer of a GGUF file, a Hugging Face folder, a `tokenizer.json` or a rank file, without its model.
