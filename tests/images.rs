@@ -15,7 +15,8 @@ use puna_tests::seeded::Seeded;
 /// A small picture of few colours, no two of its sides alike.
 fn picture() -> RgbImage {
     let mut rng = Seeded(5);
-    let palette: Vec<[u8; 3]> = (0..12).map(|_| [rng.bits() as u8, rng.bits() as u8, rng.bits() as u8]).collect();
+    let palette: Vec<[u8; 3]> =
+        (0..12).map(|_| [rng.bits() as u8, rng.bits() as u8, rng.bits() as u8]).collect();
     RgbImage::from_fn(7, 5, |_, _| image::Rgb(palette[rng.below(12)]))
 }
 
@@ -37,9 +38,12 @@ pub(crate) fn files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 pub(crate) fn jpeg() -> (RgbImage, Vec<u8>) {
-    let smooth = RgbImage::from_fn(40, 24, |x, y| image::Rgb([(x * 6) as u8, (y * 10) as u8, (x + y) as u8 * 3]));
+    let smooth =
+        RgbImage::from_fn(40, 24, |x, y| image::Rgb([(x * 6) as u8, (y * 10) as u8, (x + y) as u8 * 3]));
     let mut out = Vec::new();
-    JpegEncoder::new_with_quality(&mut out, 100).write_image(&smooth, 40, 24, ExtendedColorType::Rgb8).unwrap();
+    JpegEncoder::new_with_quality(&mut out, 100)
+        .write_image(&smooth, 40, 24, ExtendedColorType::Rgb8)
+        .unwrap();
     (smooth, out)
 }
 

@@ -253,8 +253,8 @@ fn only_patches_of_a_prompt_take_rows() {
     assert_same("after a truncation", &[found], &[ordinary], tolerance::SPLIT);
     // Spelled out by a user, it is text.
     let mut session = session(&model, 512, 512);
-    session.push(&[Message::user("<|patch|>").with(image(&golden, "one"))]).unwrap_err();
-    session.push(&[Message::user("patch").with(image(&golden, "one"))]).unwrap();
+    session.push(&[Message::user("<|patch|>").with(image(&golden, "one"))]).unwrap();
+    assert_eq!(session.tokens().iter().filter(|&&id| id == patch).count(), 4);
     session.prefill(&Cancel::new()).unwrap();
 }
 

@@ -49,15 +49,23 @@ fn huge() -> Vec<(&'static str, Vec<u8>)> {
     bmp.extend([side.to_le_bytes(), side.to_le_bytes()].concat());
     bmp.extend([1, 0, 24, 0]);
     bmp.extend([0; 24]);
-    let mut gif = b"GIF89a\x60\xea\x60\xea\0\0\0,\0\0\0\0\x60\xea\x60\xea\x80\0\0\0\xff\xff\xff\x02\x02\x44\x01\0;".to_vec();
+    let mut gif =
+        b"GIF89a\x60\xea\x60\xea\0\0\0,\0\0\0\0\x60\xea\x60\xea\x80\0\0\0\xff\xff\xff\x02\x02\x44\x01\0;"
+            .to_vec();
     gif.extend([0; 8]);
     let mut jpeg = jpeg().1;
     let at = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     jpeg[at + 5..at + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
-    // A canvas of 16,384 by 16,384 is the most that lossless WebP can say.
-    let mut webp = b"RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0\x2f\xff\xff\xff\x0f".to_vec();
+    // 16,383 by 16,383: lossless WebP has 14 bits for a side.
+    let mut webp = b"RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0\x2f\xfe\xbf\xff\x0f".to_vec();
     webp.extend([0; 13]);
-    vec![("png", png(side, side, 8, 2, &[], &[0; 16])), ("bmp", bmp), ("gif", gif), ("jpeg", jpeg), ("webp", webp)]
+    vec![
+        ("png", png(side, side, 8, 2, &[], &[0; 16])),
+        ("bmp", bmp),
+        ("gif", gif),
+        ("jpeg", jpeg),
+        ("webp", webp),
+    ]
 }
 
 #[test]

@@ -272,7 +272,7 @@ pub(crate) struct LogitsArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) prompt: Option<String>,
     /// An image (repeatable): PNG, JPEG, WebP, GIF or BMP. Each <|image|> in the prompt stands for the next one.
-    #[arg(long = "image", value_name = "FILE", requires = "prompt")]
+    #[arg(long = "image", value_name = "FILE", conflicts_with_all = ["tokens", "tokens_file"])]
     pub(crate) images: Vec<PathBuf>,
     /// Normalised tiles, float32 [tiles, 3, H, W], used as they are: they give the <|patch|> tokens among the ids their
     /// rows.

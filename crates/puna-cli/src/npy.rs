@@ -100,7 +100,8 @@ fn shape(text: &str) -> Result<Vec<u64>, String> {
     let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let text = text.replace('"', "'");
     let after = |key: &str| {
-        let (_, rest) = text.split_once(&format!("'{key}':")).ok_or_else(|| format!("expected the key {key}"))?;
+        let (_, rest) =
+            text.split_once(&format!("'{key}':")).ok_or_else(|| format!("expected the key {key}"))?;
         Ok::<_, String>(rest)
     };
     let value = |key: &str| after(key).map(|rest| rest.split([',', '}']).next().unwrap_or_default());

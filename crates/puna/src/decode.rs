@@ -192,7 +192,8 @@ fn pixels(
     orientation: Orientation,
     raw: &[u8],
 ) -> Option<Result<Image, Error>> {
-    let (bytes, wide) = (usize::from(color.bytes_per_pixel()), color.bytes_per_pixel() / color.channel_count());
+    let (bytes, wide) =
+        (usize::from(color.bytes_per_pixel()), color.bytes_per_pixel() / color.channel_count());
     let channels = usize::from(color.channel_count());
     if !(wide == 1 || wide == 2) || !(1..=4).contains(&channels) || raw.len() != width * height * bytes {
         return None;
@@ -202,7 +203,10 @@ fn pixels(
     let upper = if cfg!(target_endian = "little") { step - 1 } else { 0 };
     let turned = matches!(
         orientation,
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
     );
     let (w, h) = if turned { (height, width) } else { (width, height) };
     let (right, bottom) = (width - 1, height - 1);

@@ -8,9 +8,9 @@ use crate::{Model, Session};
 #[cfg(feature = "tokenizer")]
 use alloc::vec::Vec;
 use puna_core::Cancel;
-use puna_llama::vision::{Encode, Features, Tiles};
 #[cfg(feature = "tokenizer")]
 use puna_llama::vision::{Canvas, ImageIds};
+use puna_llama::vision::{Encode, Features, Tiles};
 
 #[cfg(feature = "tokenizer")]
 impl Model {

@@ -112,8 +112,7 @@ pub(crate) fn run(args: &ChatArgs, quiet: bool) -> Result<()> {
 const HELP: &str = "/image FILE  show an image with the next message\n/reset       forget the conversation\n\
     /tokens      how much of the context is used\n/exit        leave";
 
-const NO_TOWER: &str =
-    "the model takes no images: it has no vision tower (a GGUF model keeps it in a file of its own: --mmproj FILE)";
+const NO_TOWER: &str = "the model takes no images: it has no vision tower (a GGUF model keeps it in a file of its own: --mmproj FILE)";
 
 /// `/image FILE`: keeps it for the next message. A file that cannot be shown ends nothing.
 fn show(command: &str, sees: bool, images: &mut Vec<Image>) {

@@ -75,8 +75,8 @@ struct Output<'a>(Option<(&'a PathBuf, NpyWriter)>);
 
 impl<'a> Output<'a> {
     fn create(path: Option<&'a PathBuf>, shape: &[u64]) -> Result<Self> {
-        let file = path.map(|path| Ok((path, NpyWriter::create(path, shape).at(path.display())?)));
-        Ok(Output(file.transpose()?))
+        let Some(path) = path else { return Ok(Output(None)) };
+        Ok(Output(Some((path, NpyWriter::create(path, shape).at(path.display())?))))
     }
 
     fn write(&mut self, values: &[f32]) -> Result<()> {
@@ -139,8 +139,7 @@ fn runs(layout: ImageLayout) -> Vec<(&'static str, u64)> {
 }
 
 fn as_text(args: &VisionArgs, cuts: &[Cut]) -> String {
-    let mut rows =
-        vec![["image", "size", "canvas", "resized", "tiles", "tokens"].map(String::from).to_vec()];
+    let mut rows = vec![["image", "size", "canvas", "resized", "tiles", "tokens"].map(String::from).to_vec()];
     rows.extend(args.images.iter().zip(cuts).map(|(path, cut)| {
         vec![
             path.display().to_string(),

@@ -206,10 +206,7 @@ impl VisionGolden {
         let worst = |what: &str, found: &[f32], tolerance: f32| {
             assert_close(&format!("{image}: {what}"), found, self.numbers(&about[what]), tolerance)
         };
-        (
-            worst("adapted", adapted, tolerance::FEATURES),
-            worst("projected", projected, tolerance::PROJECTED),
-        )
+        (worst("adapted", adapted, tolerance::FEATURES), worst("projected", projected, tolerance::PROJECTED))
     }
 
     /// The names of all images.
