@@ -191,7 +191,7 @@ fn conversations_with_pictures_in_any_turn() {
         session.push(&turns[2..]).unwrap();
         assert_eq!(session.tokens(), ids);
         let found = session.logits(&Cancel::new()).unwrap().to_vec();
-        assert_same("in portions", &[found], &[expected.clone()], tolerance::SPLIT);
+        assert_same("in portions", &[found], std::slice::from_ref(&expected), tolerance::SPLIT);
     }
 
     // Back to before the second turn: its images are known by now, here and in a fork.

@@ -60,6 +60,7 @@ fn bar(progress: Progress) -> ProgressBar {
     let (name, unit) = match progress.phase {
         Phase::Read => ("reading", "{bytes}/{total_bytes} {bytes_per_sec}"),
         Phase::Weights => ("loading", "{pos}/{len} tensors"),
+        Phase::Image => ("image", "{pos}/{len} tiles"),
         Phase::Prefill => ("prompt", "{pos}/{len} tokens {per_sec}"),
         _ => ("working", "{pos}/{len}"),
     };

@@ -1,6 +1,8 @@
 //! The images of a session: where their rows go, and their features, computed once.
 
 use crate::error::{Error, Lift};
+use crate::options::ProgressFn;
+use crate::{Phase, Progress};
 use alloc::vec::Vec;
 use puna_core::{Cancel, Device};
 use puna_llama::Vision;
@@ -22,6 +24,15 @@ struct Span {
     first: usize,
     n: usize,
     source: Source,
+}
+
+/// What looks at images, and who listens and can stop it.
+#[derive(Clone, Copy)]
+pub(crate) struct Eyes<'a> {
+    pub(crate) vision: Option<&'a Vision>,
+    pub(crate) device: &'a dyn Device,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) progress: Option<&'a ProgressFn>,
 }
 
 /// Bytes of pixels and features that a session keeps so that an image that comes again need not be encoded again.
@@ -74,14 +85,7 @@ impl Images {
     }
 
     /// The rows for the places `from .. to`. Images that are not known yet go through the tower now.
-    pub(crate) fn embeds(
-        &mut self,
-        from: usize,
-        to: usize,
-        vision: Option<&Vision>,
-        device: &dyn Device,
-        cancel: &Cancel,
-    ) -> Result<Vec<Embed>, Error> {
+    pub(crate) fn embeds(&mut self, from: usize, to: usize, eyes: Eyes<'_>) -> Result<Vec<Embed>, Error> {
         let mut embeds = Vec::new();
         for i in 0..self.spans.len() {
             let Some(span) = self.spans.get(i).filter(|span| span.at < to) else { break };
@@ -92,7 +96,7 @@ impl Images {
             let span = span.clone();
             let features = match &span.source {
                 Source::Features(features) => features.clone(),
-                Source::Image(image) => self.features(image, vision, device, cancel)?,
+                Source::Image(image) => self.features(image, eyes)?,
             };
             // Its other rows will be asked for too, and by then it may no longer be among the known.
             if let Some(span) = self.spans.get_mut(i) {
@@ -105,23 +109,22 @@ impl Images {
     }
 
     /// The features of an image: those of the same pixels if they were computed before.
-    fn features(
-        &mut self,
-        image: &Image,
-        vision: Option<&Vision>,
-        device: &dyn Device,
-        cancel: &Cancel,
-    ) -> Result<Features, Error> {
+    fn features(&mut self, image: &Image, eyes: Eyes<'_>) -> Result<Features, Error> {
         if let Some(i) = self.known.iter().position(|(known, _)| known == image) {
             self.known.get_mut(i..).unwrap_or_default().rotate_left(1);
             if let Some((_, features)) = self.known.last() {
                 return Ok(features.clone());
             }
         }
-        let vision = vision.ok_or_else(no_tower)?;
+        let vision = eyes.vision.ok_or_else(no_tower)?;
         let tiles = Tiles::new(image, &vision.config).lift()?;
-        let mut device = device.fork().lift()?;
-        let mut watch = Encode { cancel: Some(cancel), ..Encode::default() };
+        let mut device = eyes.device.fork().lift()?;
+        let mut tell = |done: usize, total: usize| {
+            if let Some(progress) = eyes.progress {
+                progress(Progress::new(Phase::Image, done as u64, total as u64));
+            }
+        };
+        let mut watch = Encode { cancel: Some(eyes.cancel), progress: Some(&mut tell), ..Encode::default() };
         let features = vision.encode(&mut *device, &tiles, &mut watch).lift()?;
         self.encoded += 1;
         self.known.push((image.clone(), features.clone()));
@@ -164,7 +167,9 @@ mod tests {
         }
         images.forget_old(5 * 22);
         assert_eq!(images.known.len(), 5);
-        let again = images.features(&image(1), None, &puna_core::RefDevice::new(), &Cancel::new()).unwrap();
+        let (device, cancel) = (puna_core::RefDevice::new(), Cancel::new());
+        let eyes = Eyes { vision: None, device: &device, cancel: &cancel, progress: None };
+        let again = images.features(&image(1), eyes).unwrap();
         assert_eq!(again.values(), [1.0; 4]);
         images.forget_old(2 * 22 + 21);
         assert_eq!(images.known.iter().map(|(image, _)| image.rgb()[0]).collect::<Vec<_>>(), [4, 1]);

@@ -160,7 +160,7 @@ impl fmt::Debug for LoadOptions {
         s.field("device", &self.device).field("threads", &self.threads).field("isa", &self.isa);
         s.field("activations", &self.activations);
         #[cfg(feature = "std")]
-        s.field("file_access", &self.file_access);
+        s.field("file_access", &self.file_access).field("mmproj", &self.mmproj);
         s.field("overrides", &self.overrides).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
@@ -220,7 +220,7 @@ impl SessionOptions {
         self
     }
 
-    /// Calls `f` after every batch of a prompt, from the thread that computes.
+    /// Calls `f` after every batch of a prompt and of an image's tiles, from the thread that computes.
     #[must_use]
     pub fn on_progress(mut self, f: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(f));

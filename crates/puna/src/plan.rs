@@ -6,12 +6,15 @@ use crate::error::{Error, Lift};
 use crate::package::Package;
 #[cfg(feature = "std")]
 use crate::session::state_options;
-use puna_core::PlanDevice;
-use puna_core::plan::Tally;
+#[cfg(feature = "std")]
+use puna_core::{PlanDevice, plan::Tally};
+#[cfg(feature = "std")]
 use puna_llama::vision::{Encode, Tiles};
+#[cfg(feature = "std")]
 use puna_llama::{LoadWatch, Vision};
 
 /// Tiles of the planned image: what is encoded at once.
+#[cfg(feature = "std")]
 const PLANNED_TILES: usize = 4;
 
 /// A memory plan; see [`Model::plan`](crate::Model::plan). All sizes are bytes.
@@ -69,6 +72,7 @@ impl MemoryPlan {
 }
 
 /// What the vision tower holds and computes for one batch of tiles; zeros where there is none.
+#[cfg(feature = "std")]
 fn vision(package: &Package) -> Result<Tally, Error> {
     let mut device = PlanDevice::new();
     if let Some(config) = package.vision.clone() {

@@ -3,7 +3,7 @@
 #[cfg(feature = "tokenizer")]
 use crate::Message;
 use crate::error::{Error, ErrorKind, Lift};
-use crate::images::Images;
+use crate::images::{Eyes, Images};
 use crate::options::{KvType, ProgressFn, PromptFormat};
 use crate::turns::{Expect, Turns};
 use crate::{Generation, Model, Phase, Progress, Sampling, SessionOptions};
@@ -307,8 +307,8 @@ impl Session {
             return Ok(false);
         }
         let want = if n == waiting.len() { Want::Last(1) } else { Want::Nothing };
-        let (vision, device) = (self.model.0.vision.as_ref(), &*self.model.0.device);
-        let embeds = self.images.embeds(done, done + n, vision, device, cancel)?;
+        let eyes = eyes(&self.model, cancel, self.progress.as_ref());
+        let embeds = self.images.embeds(done, done + n, eyes)?;
         let pass = &mut Pass { cancel: Some(cancel), embeds: &embeds, ..Pass::new(want) };
         self.state.feed_with(waiting.get(..n).unwrap_or_default(), pass).lift()?;
         self.images.fed(done + n);
@@ -397,8 +397,8 @@ impl Session {
                 pass.hidden = Some(&mut see_hidden);
             }
             let known = self.tokens.len();
-            let (vision, device) = (self.model.0.vision.as_ref(), &*self.model.0.device);
-            let embeds = self.images.embeds(known, known + batch.len(), vision, device, cancel)?;
+            let eyes = eyes(&self.model, cancel, self.progress.as_ref());
+            let embeds = self.images.embeds(known, known + batch.len(), eyes)?;
             pass.embeds = &embeds;
             let done = self.state.feed_with(batch, &mut pass);
             let fed = self.state.len().saturating_sub(known);
@@ -459,6 +459,11 @@ impl fmt::Debug for Session {
             .field("context", &self.context())
             .finish_non_exhaustive()
     }
+}
+
+/// What looks at the images of a session of this model.
+fn eyes<'a>(model: &'a Model, cancel: &'a Cancel, progress: Option<&'a ProgressFn>) -> Eyes<'a> {
+    Eyes { vision: model.0.vision.as_ref(), device: &*model.0.device, cancel, progress }
 }
 
 /// Sees the place of a token and the logits after it.

@@ -12,6 +12,10 @@ use puna_core::Cancel;
 use puna_llama::vision::{Canvas, ImageIds};
 use puna_llama::vision::{Encode, Features, Tiles};
 
+/// Images in prompt order, each with the number of its rows.
+#[cfg(feature = "tokenizer")]
+type Sources = Vec<(Source, usize)>;
+
 #[cfg(feature = "tokenizer")]
 impl Model {
     /// The ids of an image's tokens, where the vocabulary has them all.
@@ -42,7 +46,7 @@ impl Model {
     pub(crate) fn see(
         &self,
         messages: &[crate::Message],
-    ) -> Result<(Vec<crate::Message>, Vec<(Source, usize)>), Error> {
+    ) -> Result<(Vec<crate::Message>, Sources), Error> {
         let (mut messages, mut sources) = (messages.to_vec(), Vec::new());
         for part in messages.iter_mut().flat_map(|message| &mut message.content) {
             if let crate::Part::Picture(image) = part {
@@ -61,7 +65,7 @@ impl Model {
         text: &str,
         pictures: &[Image],
         first: bool,
-    ) -> Result<(Vec<u32>, Vec<(Source, usize)>), Error> {
+    ) -> Result<(Vec<u32>, Sources), Error> {
         if self.0.vision.is_none() && !pictures.is_empty() {
             return Err(images::no_tower());
         }

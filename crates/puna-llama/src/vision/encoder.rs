@@ -8,6 +8,9 @@ use crate::{LlamaError, Result};
 use puna_core::ops::{AddRows, AttendAll, Gelu, LayerNorm, MatMul, PixelShuffle, Rope2d};
 use puna_core::{Buf, Cancel, Device, Elem, Mat, Op, Rows};
 
+/// Sees rows at a stage of the tower; its error ends the encoding.
+pub type Observe<'a> = dyn FnMut(Stage, &[f32]) -> Result<()> + 'a;
+
 /// What an encoding listens to and tells, and how many tiles it takes at once.
 #[derive(Default)]
 pub struct Encode<'a> {
@@ -18,7 +21,7 @@ pub struct Encode<'a> {
     /// Called after each batch: tiles encoded, tiles in all.
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
     /// Called with each batch's rows at these stages of the tower.
-    pub observe: Option<&'a mut dyn FnMut(Stage, &[f32]) -> Result<()>>,
+    pub observe: Option<&'a mut Observe<'a>>,
 }
 
 /// Where in the tower an observer looks.

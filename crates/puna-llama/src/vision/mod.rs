@@ -14,7 +14,7 @@ mod tiles;
 mod weights;
 
 pub use config::{MAX_GRID, MAX_TILES, VisionConfig};
-pub use encoder::{Encode, Stage};
+pub use encoder::{Encode, Observe, Stage};
 pub use prompt::{Embed, ImageIds, Span, expand, place, spans};
 pub use puna_text::chat::{Image, ImageLayout, MAX_SIDE};
 pub use resize::resize;
