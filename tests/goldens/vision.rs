@@ -156,6 +156,11 @@ fn prompts_with_pictures_become_the_goldens_tokens() {
             golden.check_logits(case, &score(&mut session, &ids));
         }
         let mut session = session(&model, 512, 5);
+        let too_many = [&pictures[..], &pictures[..1]].concat();
+        session.push_tokens_with(&ids, &too_many).unwrap_err();
+        session.push_tokens_with(&ids, &pictures).unwrap();
+        golden.check_logits_after(case, session.logits(&Cancel::new()).unwrap());
+        session.truncate(0);
         session.push_text_with(&golden.text(case), &pictures).unwrap();
         assert_eq!(session.tokens(), ids);
         let expected = golden.greedy(case);

@@ -1,15 +1,13 @@
 //! How images come into prompts: from pixels to the tokens that stand for them and the rows that take their places.
 
-#[cfg(feature = "tokenizer")]
-use crate::Image;
 use crate::error::{Error, Lift};
 use crate::images::{self, Source};
-use crate::{Model, Session};
-#[cfg(feature = "tokenizer")]
+use crate::{Image, Model, Session};
 use alloc::vec::Vec;
 use puna_core::Cancel;
+use puna_llama::vision::Canvas;
 #[cfg(feature = "tokenizer")]
-use puna_llama::vision::{Canvas, ImageIds};
+use puna_llama::vision::ImageIds;
 use puna_llama::vision::{Encode, Features, Tiles};
 
 /// Images in prompt order, each with the number of its rows.
@@ -30,23 +28,8 @@ impl Model {
         ImageIds::find(|name| tokenizer.special_id(name)).ok_or_else(missing)
     }
 
-    /// How an image of this size is cut into tiles, and so how many tokens it takes.
-    ///
-    /// # Errors
-    /// A model without a vision tower; a side of 0.
-    pub fn image_layout(&self, width: usize, height: usize) -> Result<puna_text::chat::ImageLayout, Error> {
-        let config = &self.0.vision.as_ref().ok_or_else(images::no_tower)?.config;
-        if width == 0 || height == 0 {
-            return Err(Error::input(format_args!("image: expected a size, found {width} x {height}")));
-        }
-        Ok(layout(config, width, height))
-    }
-
     /// Messages with their pictures replaced by layouts, and the pictures with the rows they will have.
-    pub(crate) fn see(
-        &self,
-        messages: &[crate::Message],
-    ) -> Result<(Vec<crate::Message>, Sources), Error> {
+    pub(crate) fn see(&self, messages: &[crate::Message]) -> Result<(Vec<crate::Message>, Sources), Error> {
         let (mut messages, mut sources) = (messages.to_vec(), Vec::new());
         for part in messages.iter_mut().flat_map(|message| &mut message.content) {
             if let crate::Part::Picture(image) = part {
@@ -88,12 +71,24 @@ impl Model {
 }
 
 impl Model {
+    /// How an image of this size is cut into tiles, and so how many tokens it takes.
+    ///
+    /// # Errors
+    /// A model without a vision tower; a side of 0.
+    pub fn image_layout(&self, width: usize, height: usize) -> Result<puna_text::chat::ImageLayout, Error> {
+        let config = &self.0.vision.as_ref().ok_or_else(images::no_tower)?.config;
+        if width == 0 || height == 0 {
+            return Err(Error::input(format_args!("image: expected a size, found {width} x {height}")));
+        }
+        Ok(layout(config, width, height))
+    }
+
     /// An image as the vision tower takes it.
     ///
     /// # Errors
     /// A model without a tower; refused memory.
     #[doc(hidden)]
-    pub fn image_tiles(&self, image: &crate::Image) -> Result<Tiles, Error> {
+    pub fn image_tiles(&self, image: &Image) -> Result<Tiles, Error> {
         let vision = self.0.vision.as_ref().ok_or_else(images::no_tower)?;
         Tiles::new(&image.0, &vision.config).lift()
     }
@@ -132,21 +127,38 @@ impl Session {
     }
 
     /// Checks tokens that come next, and remembers which of them stand for images.
-    #[cfg(feature = "tokenizer")]
     pub(crate) fn place(&mut self, ids: &[u32], images: &[(Source, usize)]) -> Result<(), Error> {
         self.check_tokens(ids, self.tokens.len())?;
         if images.is_empty() {
             return Ok(());
         }
-        let patch = self.model.image_ids()?.patch;
+        let patch = self.model.patch_token()?;
         self.images.place(ids, self.tokens.len(), patch, images)
+    }
+
+    /// Adds tokens as they are, the `<|patch|>` tokens among which stand for `images` in order: each takes as many as its
+    /// [layout](Model::image_layout) says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadInput`](crate::ErrorKind::BadInput) for another number of `<|patch|>` tokens; a model without a
+    /// vision tower; and as [`push_tokens`](Self::push_tokens). Nothing is added then.
+    pub fn push_tokens_with(&mut self, ids: &[u32], images: &[Image]) -> Result<(), Error> {
+        let mut sources = Vec::new();
+        for image in images {
+            let layout = self.model.image_layout(image.width(), image.height())?;
+            sources.push((Source::Image(image.0.clone()), layout.tiles() as usize * layout.patches as usize));
+        }
+        self.check_tokens(ids, self.tokens.len())?;
+        self.reserve_more(ids.len())?;
+        self.place(ids, &sources)?;
+        self.append(ids)
     }
 
     /// Adds a text in which each `<|image|>` stands for the next of `images`. Other special tokens that are spelled out
     /// in it are read as text; BOS comes first where [`push_text`](Self::push_text) would put it.
     ///
     /// # Errors
-    /// [`ErrorKind::BadInput`] when there are not as many placeholders as images; a model without a vision tower; and as
+    /// [`ErrorKind::BadInput`](crate::ErrorKind::BadInput) when there are not as many placeholders as images; a model without a vision tower; and as
     /// [`push_text`](Self::push_text). Nothing is added then.
     #[cfg(feature = "tokenizer")]
     pub fn push_text_with(&mut self, text: &str, images: &[Image]) -> Result<(), Error> {
@@ -182,7 +194,6 @@ impl Session {
 }
 
 /// The layout of an image on its canvas.
-#[cfg(feature = "tokenizer")]
 fn layout(config: &puna_llama::VisionConfig, width: usize, height: usize) -> puna_text::chat::ImageLayout {
     let canvas = Canvas::choose(width, height, config.image_size, config.max_tiles);
     // At most 64 tiles of 65,536 rows.

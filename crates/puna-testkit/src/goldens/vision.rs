@@ -258,6 +258,16 @@ impl VisionGolden {
         rows.zip(positions).map(check).fold(0.0, f32::max)
     }
 
+    /// [`check_logits`](Self::check_logits) of the last position alone.
+    ///
+    /// # Panics
+    /// As it.
+    pub fn check_logits_after(&self, name: &str, logits: &[f32]) {
+        let expected = self.numbers(&self.json["cases"][name]["logits"]);
+        let last = &expected[expected.len() - logits.len()..];
+        assert_close(&format!("{name}: logits after the last token"), logits, last, tolerance::LOGITS);
+    }
+
     fn check_case(
         &self,
         name: &str,
