@@ -3,6 +3,7 @@
 mod cache;
 mod formats;
 mod golden;
+mod images;
 mod load;
 mod rope;
 pub(crate) mod tiny;
