@@ -6,5 +6,6 @@ mod e2e;
 mod fuzzed;
 mod goldens;
 mod hostile;
+mod images;
 mod properties;
 mod seeds;

@@ -18,12 +18,24 @@ fn write_seeds() {
     safetensors(&mut seeds);
     configurations(&mut seeds);
     words(&mut seeds);
+    images(&mut seeds);
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for (target, name, bytes) in seeds {
         assert!(puna_fuzz::target(target).is_some(), "{target}");
         fs::create_dir_all(corpus.join(target)).unwrap();
         fs::write(corpus.join(target).join(name), bytes).unwrap();
     }
+}
+
+/// A small image of every format.
+fn images(seeds: &mut Seeds) {
+    for (name, file) in crate::images::files() {
+        seeds.push(("image", name, file));
+    }
+    seeds.push(("image", "jpeg", crate::images::jpeg().1));
+    let palette = [(*b"PLTE", vec![255, 0, 0, 0, 255, 0]), (*b"tRNS", vec![255, 0])];
+    let png = crate::hostile::images::png(4, 1, 1, 3, &palette, &[0, 0b0110_0000]);
+    seeds.push(("image", "palette", png));
 }
 
 type Seeds = Vec<(&'static str, &'static str, Vec<u8>)>;

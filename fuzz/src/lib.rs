@@ -6,6 +6,7 @@
 pub mod config;
 pub mod driver;
 pub mod format;
+pub mod image;
 pub mod text;
 
 /// A function that must return, whatever the bytes.
@@ -24,6 +25,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("decode_stream", text::decode_stream),
     ("messages", text::messages),
     ("template", text::template),
+    ("image", image::image),
 ];
 
 /// The target of this name.

@@ -1,12 +1,18 @@
 //! One test body per op, run for every device: what the scalar reference computes, within the stated rounding.
 
+mod add_rows;
 mod attend;
+mod attend_all;
 mod embed;
 mod expert;
+mod gelu;
 mod kv_append;
+mod layer_norm;
 mod matmul;
+mod pixel_shuffle;
 mod qk_prepare;
 mod rms_norm;
+mod rope_2d;
 mod route;
 mod swiglu;
 

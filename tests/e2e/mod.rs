@@ -5,6 +5,7 @@ mod generate;
 mod inspect;
 mod logits;
 mod measure;
+mod vision;
 mod words;
 
 use puna_testkit::ModelDir;
@@ -33,9 +34,19 @@ fn text(path: &Path) -> &str {
 #[test]
 fn help_is_complete() {
     let help = run(["--help"]).ok();
-    for command in
-        ["chat", "generate", "logits", "tokenize", "detokenize", "inspect", "dequant", "perplexity", "bench"]
-    {
+    for command in [
+        "chat",
+        "generate",
+        "logits",
+        "vision",
+        "tokenize",
+        "detokenize",
+        "inspect",
+        "dequant",
+        "perplexity",
+        "bench",
+        "plan",
+    ] {
         assert!(help.contains(command), "{command} in:\n{help}");
         let help = run([command, "--help"]).ok();
         assert!(help.contains("Usage:"), "{help}");

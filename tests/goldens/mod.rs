@@ -6,6 +6,7 @@ mod quantize;
 mod sheet;
 mod splits;
 mod transformers;
+mod vision;
 
 use puna::{Activations, Cancel, DeviceKind, KvType, LoadOptions, Model, Sampling, Session, SessionOptions};
 use puna_testkit::compare::assert_close;
@@ -51,6 +52,11 @@ fn trace(model: &Model, tokens: &[u32], batch: usize) -> Trace {
 fn greedy(model: &Model, prompt: &[u32], n: usize) -> Vec<u32> {
     let mut session = session(model, prompt.len() + n, 512);
     session.push_tokens(prompt).unwrap();
+    greedy_after(&mut session, n)
+}
+
+/// The `n` most likely tokens after what a session holds.
+fn greedy_after(session: &mut Session, n: usize) -> Vec<u32> {
     let generation = session.generate(&Sampling::default()).max_tokens(n).ignore_end();
     generation.map(|token| token.unwrap().id()).collect()
 }

@@ -3,6 +3,7 @@
 
 mod command;
 mod folder;
+pub(crate) mod images;
 mod metadata;
 mod run_time;
 mod tensors;

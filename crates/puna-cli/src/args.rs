@@ -1,8 +1,11 @@
 //! The command line: every subcommand and flag with its help.
 
-use crate::failure::{Context, Failure, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+mod values;
+pub(crate) use values::token_ids;
+use values::{bias, key_value, pixels, positive};
 
 /// Runs models of the Llama 4 family (and dense Llamas) on this machine.
 ///
@@ -34,6 +37,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Write the logits of every position as a NumPy file.
     Logits(LogitsArgs),
+    /// Show how images are cut into tiles, and write what the vision tower makes of them as NumPy files.
+    Vision(VisionArgs),
     /// Turn text or messages into token ids.
     Tokenize(TokenizeArgs),
     /// Turn token ids into text.
@@ -81,13 +86,16 @@ pub(crate) struct ModelArgs {
     #[arg(long)]
     pub(crate) no_mmap: bool,
     #[command(flatten)]
-    pub(crate) overrides: OverrideArgs,
+    pub(crate) files: FileArgs,
 }
 
-/// `--override`, for commands that only look.
+/// What belongs to the files of a model, for commands that only look too.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Model options")]
-pub(crate) struct OverrideArgs {
+pub(crate) struct FileArgs {
+    /// The vision tower of a GGUF model, which is a GGUF file of its own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mmproj: Option<PathBuf>,
     /// Replace a metadata key by a value in JSON (repeatable). Besides the file's keys:
     /// llama4.attention.{chunk_size, temperature_tuning, temperature_floor_scale, temperature_scale, qk_norm,
     /// no_rope_layers} (the last a list, 1 = rope; [] = the default pattern).
@@ -166,8 +174,10 @@ pub(crate) struct SamplingArgs {
 
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "In the chat: /help lists the commands, Ctrl-C stops an answer, Ctrl-D or /exit leaves.\n\n\
-    Examples:\n  puna chat MODEL --system 'Answer in one sentence.'\n  echo 'Hello!' | puna chat MODEL --quiet"
+    after_help = "In the chat: /help lists the commands, /image FILE shows the next message an image, Ctrl-C stops an answer, Ctrl-D \
+    or /exit leaves.\n\n\
+    Examples:\n  puna chat MODEL --system 'Answer in one sentence.'\n  echo 'Hello!' | puna chat MODEL --quiet\n  \
+    puna chat scout.gguf --mmproj mmproj-scout.gguf --image photo.jpg"
 )]
 pub(crate) struct ChatArgs {
     /// A GGUF file or a Hugging Face folder [default: the small model that `cargo xtask models` fetches].
@@ -175,6 +185,9 @@ pub(crate) struct ChatArgs {
     /// Instructions that come before the conversation.
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
+    /// An image that goes with the first message (repeatable): PNG, JPEG, WebP, GIF or BMP.
+    #[arg(long = "image", value_name = "FILE")]
+    pub(crate) images: Vec<PathBuf>,
     /// The longest answer, in tokens.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) max_tokens: Option<usize>,
@@ -192,7 +205,8 @@ pub(crate) struct ChatArgs {
 #[command(
     after_help = "Examples:\n  puna generate MODEL --prompt 'The capital of France is' --max-tokens 10\n  \
     puna generate MODEL --chat --prompt 'Why is the sky blue?' --temp 0.6 --top-p 0.9 --seed 1\n  \
-    puna generate MODEL --tokens 1,2,3 --max-tokens 8 --ignore-eos --json"
+    puna generate MODEL --tokens 1,2,3 --max-tokens 8 --ignore-eos --json\n  \
+    puna generate MODEL --chat --image a.png --image b.png --prompt 'What differs?'"
 )]
 pub(crate) struct GenerateArgs {
     /// A GGUF file or a Hugging Face folder.
@@ -209,6 +223,10 @@ pub(crate) struct GenerateArgs {
     /// A file of comma-separated token ids; nothing is added.
     #[arg(long, value_name = "FILE", conflicts_with = "chat")]
     pub(crate) tokens_file: Option<PathBuf>,
+    /// An image (repeatable): PNG, JPEG, WebP, GIF or BMP. With --chat it comes before the prompt; without, each
+    /// <|image|> in the prompt stands for the next one.
+    #[arg(long = "image", value_name = "FILE", conflicts_with_all = ["tokens", "tokens_file"])]
+    pub(crate) images: Vec<PathBuf>,
     /// Take the prompt as a user's message and answer it.
     #[arg(long)]
     pub(crate) chat: bool,
@@ -240,9 +258,11 @@ pub(crate) struct GenerateArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("input").required(true).args(["tokens", "tokens_file"]))]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["tokens", "tokens_file", "prompt"]))]
 #[command(
-    after_help = "Example:\n  puna logits MODEL --tokens 1,2,3 --last 1 --out last.npy --kv f32 --activations f32"
+    after_help = "Examples:\n  puna logits MODEL --tokens 1,2,3 --last 1 --out last.npy --kv f32 --activations f32\n  \
+    puna logits MODEL --prompt 'A <|image|> and a <|image|>' --image a.png --image b.png --out all.npy\n  \
+    puna logits MODEL --tokens-file ids.txt --pixels tiles.npy --out all.npy"
 )]
 pub(crate) struct LogitsArgs {
     /// A GGUF file or a Hugging Face folder.
@@ -253,6 +273,16 @@ pub(crate) struct LogitsArgs {
     /// A file of comma-separated token ids; nothing is added.
     #[arg(long, value_name = "FILE")]
     pub(crate) tokens_file: Option<PathBuf>,
+    /// A text, encoded with BOS if the file says so.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) prompt: Option<String>,
+    /// An image (repeatable): PNG, JPEG, WebP, GIF or BMP. Each <|image|> in the prompt stands for the next one.
+    #[arg(long = "image", value_name = "FILE", conflicts_with_all = ["tokens", "tokens_file"])]
+    pub(crate) images: Vec<PathBuf>,
+    /// Normalised tiles, float32 [tiles, 3, H, W], used as they are: they give the <|patch|> tokens among the ids their
+    /// rows.
+    #[arg(long, value_name = "FILE.npy", conflicts_with = "prompt")]
+    pub(crate) pixels: Option<PathBuf>,
     /// Only the last N positions.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) last: Option<usize>,
@@ -267,11 +297,38 @@ pub(crate) struct LogitsArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  puna vision MODEL --image photo.jpg --out-pixels tiles.npy --out-projected rows.npy --json"
+)]
+pub(crate) struct VisionArgs {
+    /// A Hugging Face folder, or a GGUF file with --mmproj.
+    pub(crate) model: PathBuf,
+    /// An image (repeatable): PNG, JPEG, WebP, GIF or BMP.
+    #[arg(long = "image", value_name = "FILE", required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// Where the normalised tiles of all images go: float32 [tiles, 3, H, W].
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) out_pixels: Option<PathBuf>,
+    /// Where the features after the adapter go: float32 [tiles, tokens of a tile, width].
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) out_features: Option<PathBuf>,
+    /// Where the rows for the text model go: float32 [tiles, tokens of a tile, hidden].
+    #[arg(long, value_name = "FILE.npy")]
+    pub(crate) out_projected: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) options: ModelArgs,
+}
+
+#[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["text", "file", "jsonl", "messages"]))]
 #[command(after_help = "Examples:\n  puna tokenize MODEL --text 'Hello, world' --bos\n  \
     puna tokenize tokenizer.model --messages chat.json\n\n\
     A messages file is a list of {\"role\": \"system|user|assistant|tool\", \"content\": \"…\" or \
-    [{\"type\": \"text\", \"text\": \"…\"}],\n\"tool_calls\": [{\"name\": …, \"arguments\": {…}}], \
+    [{\"type\": \"text\", \"text\": \"…\"},\n{\"type\": \"image\", \"path\": \"photo.jpg\"} or \
+    {\"type\": \"image\", \"w\": 640, \"h\": 480}],\n\"tool_calls\": [{\"name\": …, \"arguments\": {…}}], \
     \"stop_reason\": \"end_of_turn|end_of_message\"}.")]
 pub(crate) struct TokenizeArgs {
     /// A GGUF file, a Hugging Face folder, a tokenizer.json or Meta's tokenizer.model.
@@ -294,6 +351,9 @@ pub(crate) struct TokenizeArgs {
     /// Recognise special tokens in the text.
     #[arg(long)]
     pub(crate) special: bool,
+    /// A GGUF vision tower that says how images are cut up [default: the folder's own, or Llama 4's].
+    #[arg(long, value_name = "FILE", requires = "messages")]
+    pub(crate) mmproj: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -315,7 +375,7 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) overrides: OverrideArgs,
+    pub(crate) files: FileArgs,
 }
 
 #[derive(Args, Debug)]
@@ -349,7 +409,9 @@ pub(crate) struct PerplexityArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  puna bench MODEL -p 512 -n 64 -t 1,2 -r 5 --json")]
+#[command(
+    after_help = "Examples:\n  puna bench MODEL -p 512 -n 64 -t 1,2 -r 5 --json\n  puna bench MODEL --image 1280x720"
+)]
 pub(crate) struct BenchArgs {
     /// A GGUF file or a Hugging Face folder.
     pub(crate) model: PathBuf,
@@ -359,6 +421,9 @@ pub(crate) struct BenchArgs {
     /// Tokens to decode.
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = positive)]
     pub(crate) n: usize,
+    /// Measure the vision tower over an image of this size, in place of prefill and decode.
+    #[arg(long, value_name = "WxH", value_parser = pixels, conflicts_with_all = ["prompt", "n"])]
+    pub(crate) image: Option<(usize, usize)>,
     /// Thread counts to measure, separated by commas [default: --threads, or all].
     #[arg(short, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     pub(crate) t: Vec<usize>,
@@ -384,46 +449,43 @@ pub(crate) struct PlanArgs {
     pub(crate) options: ModelArgs,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("expected a whole number of 1 or more".into()),
-        Ok(n) => Ok(n),
-    }
+#[derive(Args, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// A GGUF file or a Hugging Face folder.
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The GGUF file to write.
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The standard mix to write.
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true,
+        value_parser = clap::builder::PossibleValuesParser::new(puna::QuantizeOptions::types()))]
+    pub(crate) mix: String,
+    /// Split over files of at most this many bytes of tensors (K, M, G and T mean powers of 1000): OUT-00001-of-0000N.gguf.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) split: Option<u64>,
+    /// Threads that convert; as many as there are CPUs unless given.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Replace a metadata key by a value in JSON (repeatable), as for a model that runs.
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) overrides: Vec<(String, String)>,
+    /// Print one JSON object about what was written.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
-        _ => Err("expected KEY=VALUE".into()),
-    }
-}
-
-fn bias(text: &str) -> Result<(u32, f32), String> {
-    let parse = |(id, value): (&str, &str)| Some((id.parse().ok()?, value.parse().ok()?));
-    text.split_once('=').and_then(parse).ok_or_else(|| "expected ID=X, a token id and a number".into())
-}
-
-/// Token ids from a flag or a file.
-pub(crate) fn token_ids(list: Option<&str>, file: Option<&Path>) -> Result<Vec<u32>> {
-    if let Some(file) = file {
-        let list = std::fs::read_to_string(file).at(file.display())?;
-        return parse_ids(&list).at(file.display());
-    }
-    parse_ids(list.unwrap_or_default()).map_err(|e| Failure::usage(format_args!("--tokens: {e}")))
-}
-
-/// Comma-separated ids; brackets and white space are allowed, so that JSON arrays can be pasted.
-fn parse_ids(list: &str) -> Result<Vec<u32>, String> {
-    let list = list.trim();
-    let list = list.strip_prefix('[').and_then(|l| l.strip_suffix(']')).unwrap_or(list).trim();
-    if list.is_empty() {
-        return Ok(Vec::new());
-    }
-    let id = |(i, id): (usize, &str)| {
-        let id = id.trim();
-        id.parse().map_err(|_| format!("entry {i}: expected a token id, found {id:?}"))
+/// A size as people write it: `500M`, `4G`, or plain bytes.
+fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let (number, factor) = match text.char_indices().next_back() {
+        Some((at, unit)) if !unit.is_ascii_digit() => {
+            let power = "KMGT".find(unit.to_ascii_uppercase()).map(|i| 1000u64.pow(i as u32 + 1));
+            (text.get(..at).unwrap_or_default(), power.ok_or("expected a number with K, M, G or T at most")?)
+        }
+        _ => (text, 1),
     };
-    list.split(',').enumerate().map(id).collect()
+    let number: u64 = number.parse().map_err(|e| format!("expected a whole number before the unit: {e}"))?;
+    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| "expected 1 to 2^64 bytes".to_string())
 }
 
 #[cfg(test)]
@@ -448,51 +510,4 @@ mod tests {
         assert!(Cli::try_parse_from(["puna", "generate", "m"]).is_err(), "a prompt is needed");
         assert!(Cli::try_parse_from(["puna", "chat", "--threads", "0"]).is_err());
     }
-
-    #[test]
-    fn ids_are_separated_by_commas() {
-        assert_eq!(parse_ids(" [1, 2,3]\n").unwrap(), [1, 2, 3]);
-        assert!(parse_ids("").unwrap().is_empty());
-        assert!(parse_ids("1,,2").is_err());
-        assert!(parse_ids("1,-2").is_err());
-        assert!(parse_ids("4294967296").is_err());
-    }
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct QuantizeArgs {
-    /// A GGUF file or a Hugging Face folder.
-    #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
-    /// The GGUF file to write.
-    #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
-    /// The standard mix to write.
-    #[arg(long = "type", value_name = "TYPE", ignore_case = true,
-        value_parser = clap::builder::PossibleValuesParser::new(puna::QuantizeOptions::types()))]
-    pub(crate) mix: String,
-    /// Split over files of at most this many bytes of tensors (K, M, G and T mean powers of 1000): OUT-00001-of-0000N.gguf.
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub(crate) split: Option<u64>,
-    /// Threads that convert; as many as there are CPUs unless given.
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    #[command(flatten)]
-    pub(crate) overrides: OverrideArgs,
-    /// Print one JSON object about what was written.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// A size as people write it: `500M`, `4G`, or plain bytes.
-fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let (number, factor) = match text.char_indices().next_back() {
-        Some((at, unit)) if !unit.is_ascii_digit() => {
-            let power = "KMGT".find(unit.to_ascii_uppercase()).map(|i| 1000u64.pow(i as u32 + 1));
-            (text.get(..at).unwrap_or_default(), power.ok_or("expected a number with K, M, G or T at most")?)
-        }
-        _ => (text, 1),
-    };
-    let number: u64 = number.parse().map_err(|e| format!("expected a whole number before the unit: {e}"))?;
-    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| "expected 1 to 2^64 bytes".to_string())
 }

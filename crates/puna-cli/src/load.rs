@@ -1,6 +1,6 @@
 //! From flags to a model, its sessions and the sampler's options.
 
-use crate::args::{Activations, Device, Kv, ModelArgs, OverrideArgs, SamplingArgs};
+use crate::args::{Activations, Device, FileArgs, Kv, ModelArgs, SamplingArgs};
 use crate::failure::{Context, Failure, Result};
 use crate::progress::{Bars, watched};
 use puna::{DeviceKind, Dry, FileAccess, KvType, LoadOptions, Model, PromptFormat, Sampling, SessionOptions};
@@ -22,7 +22,7 @@ pub(crate) fn model(path: &Path, args: &ModelArgs, quiet: bool) -> Result<Model>
 
 /// The façade's options for these flags.
 pub(crate) fn load_options(args: &ModelArgs) -> LoadOptions {
-    let mut options = overrides(&args.overrides)
+    let mut options = file_options(&args.files)
         .device(match args.device {
             Device::Cpu => DeviceKind::Cpu,
             Device::Reference => DeviceKind::Reference,
@@ -39,9 +39,11 @@ pub(crate) fn load_options(args: &ModelArgs) -> LoadOptions {
     options
 }
 
-/// Only the overrides, for commands that look and do not compute.
-pub(crate) fn overrides(args: &OverrideArgs) -> LoadOptions {
-    args.overrides.iter().fold(LoadOptions::default(), |o, (key, value)| o.set(key, value))
+/// What concerns the files only, for commands that look and do not compute.
+pub(crate) fn file_options(args: &FileArgs) -> LoadOptions {
+    let mut options = LoadOptions::default();
+    options.mmproj.clone_from(&args.mmproj);
+    args.overrides.iter().fold(options, |o, (key, value)| o.set(key, value))
 }
 
 /// Session options of these flags. `needed` is what the command itself will hold, where it knows.

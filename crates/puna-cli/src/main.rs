@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod failure;
+mod image;
 mod load;
 mod npy;
 mod output;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => commands::chat::run(&args, quiet),
         Command::Generate(args) => commands::generate::run(&args, quiet),
         Command::Logits(args) => commands::logits::run(&args, quiet),
+        Command::Vision(args) => commands::vision::run(&args, quiet),
         Command::Tokenize(args) => commands::tokenize::run(&args),
         Command::Detokenize(args) => commands::detokenize::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

@@ -61,6 +61,7 @@ fn bar(progress: Progress) -> ProgressBar {
         Phase::Read => ("reading", "{bytes}/{total_bytes} {bytes_per_sec}"),
         Phase::Weights => ("loading", "{pos}/{len} tensors"),
         Phase::Write => ("writing", "{bytes}/{total_bytes} {bytes_per_sec}"),
+        Phase::Image => ("image", "{pos}/{len} tiles"),
         Phase::Prefill => ("prompt", "{pos}/{len} tokens {per_sec}"),
         _ => ("working", "{pos}/{len}"),
     };

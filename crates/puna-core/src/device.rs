@@ -31,7 +31,7 @@ pub trait Device: Send + Sync {
     /// Gives a buffer back. Its handle must not be used again; handles may be reused by later allocations.
     fn free(&mut self, buf: Buf);
 
-    /// Copies `values` into the F32 buffer `to`, from element `at` on.
+    /// Copies `values` into the F32 buffer `to`, from element `at` on. In order with the ops before and after it.
     fn write(&mut self, to: Buf, at: usize, values: &[f32]) -> Result<(), DeviceError>;
 
     /// Computes an op, or records it to be computed before the next read.

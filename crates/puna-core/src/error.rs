@@ -54,6 +54,13 @@ pub enum DeviceError {
         /// The weight format.
         dtype: DType,
     },
+    /// The device does not compute this op at all.
+    NoKernel {
+        /// The op's name.
+        op: &'static str,
+        /// The kind of device.
+        device: &'static str,
+    },
     /// The device was lost or its driver failed; it must be opened again.
     Lost(String),
 }
@@ -78,6 +85,7 @@ impl fmt::Display for DeviceError {
                 write!(f, "{op}: {what} is {found}, expected less than {limit}")
             }
             DeviceError::Unsupported { op, dtype } => write!(f, "{op}: no kernel for weights in {dtype}"),
+            DeviceError::NoKernel { op, device } => write!(f, "{op}: the {device} does not compute this op"),
             DeviceError::Lost(why) => write!(f, "device lost: {why}"),
         }
     }

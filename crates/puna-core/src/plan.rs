@@ -125,7 +125,17 @@ impl Device for PlanDevice {
                 self.tally.kv_bytes_read += (op.pos + last + 1 - op.window.start(op.pos)) * row_bytes as u64;
                 self.tally.multiply_adds += 2 * seen * op.q.width as u64;
             }
-            Op::RmsNorm(_) | Op::QkPrepare(_) | Op::KvAppend(_) => {}
+            Op::AttendAll(op) => {
+                self.tally.multiply_adds += 2 * op.q.len() as u64 * op.group as u64;
+            }
+            Op::RmsNorm(_)
+            | Op::QkPrepare(_)
+            | Op::KvAppend(_)
+            | Op::LayerNorm(_)
+            | Op::Gelu(_)
+            | Op::AddRows(_)
+            | Op::Rope2d(_)
+            | Op::PixelShuffle(_) => {}
         }
         Ok(())
     }

@@ -76,6 +76,7 @@ pub(crate) struct Scratch {
     pub(crate) expert_out: Aligned,
     pub(crate) experts: ops::Grouping,
     pub(crate) rotations: ops::Rotations,
+    pub(crate) rotations_2d: ops::Rotations,
     pub(crate) attend: Aligned,
 }
 
@@ -161,6 +162,12 @@ impl Device for CpuDevice {
             Op::SwiGlu(op) => ops::swiglu(self, op),
             Op::Route(op) => ops::route(self, op),
             Op::ExpertFfn(op) => ops::expert_ffn(self, op),
+            Op::LayerNorm(op) => ops::layer_norm(self, op),
+            Op::Gelu(op) => ops::gelu(self, op),
+            Op::AddRows(op) => ops::add_rows(self, op),
+            Op::Rope2d(op) => ops::rope_2d(self, op),
+            Op::AttendAll(op) => ops::attend_all(self, op),
+            Op::PixelShuffle(op) => ops::pixel_shuffle(self, op),
         }
     }
 

@@ -10,7 +10,9 @@ use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, Region, R
 use puna_shaders::quant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A GPU that computes every op in WGSL.
+/// A GPU that computes every op of the text model in WGSL.
+///
+/// The ops of the vision tower are not among them yet: they are refused with [`DeviceError::NoKernel`].
 ///
 /// Ops are recorded; they run when something is read, or when enough work has gathered for one submit. Forks share
 /// the adapter, the compiled kernels and the weights.

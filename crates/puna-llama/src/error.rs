@@ -55,6 +55,15 @@ pub enum LlamaError {
         /// The value.
         found: f32,
     },
+    /// An image, its pixels, or its place in a prompt is not as it must be.
+    Image {
+        /// What was looked at.
+        what: &'static str,
+        /// What would have been right.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
     /// The caller asked to stop. What was computed before the last whole batch is kept.
     Cancelled,
     /// No token was given where at least one is needed.
@@ -118,6 +127,10 @@ impl LlamaError {
         }
     }
 
+    pub(crate) fn image(what: &'static str, expected: impl Display, found: impl Display) -> Self {
+        LlamaError::Image { what, expected: expected.to_string(), found: found.to_string() }
+    }
+
     pub(crate) fn missing(name: impl Display) -> Self {
         LlamaError::MissingTensor { name: name.to_string() }
     }
@@ -163,6 +176,9 @@ impl Display for LlamaError {
             }
             LlamaError::TensorValue { name, index, found } => {
                 write!(f, "tensor {}: expected finite values, found {found} at index {index}", Line(name))
+            }
+            LlamaError::Image { what, expected, found } => {
+                write!(f, "{what}: expected {expected}, found {found}")
             }
             LlamaError::Cancelled => f.write_str("cancelled"),
             LlamaError::EmptyPrompt => f.write_str("empty prompt: expected at least one token, found none"),

@@ -7,6 +7,7 @@
 //! 2. [`LayerTable`] says what every layer is (RoPE or NoPE, chunked or full, dense or experts); nothing else decides that.
 //! 3. [`Llama::load`] binds the tensors of a [`TensorSource`] to matrices on a device.
 //! 4. [`SessionState`] owns a fork of that device, the caches and the tokens; [`SessionState::feed`] gives logits.
+//! 5. [`Vision`] makes an image into rows that a [`Pass`] puts in the place of `<|patch|>` embeddings.
 //!
 //! The crate names no CPU or GPU, file, thread, clock or environment variable.
 #![no_std]
@@ -32,6 +33,7 @@ pub mod rope;
 pub mod sample;
 pub mod scratch;
 pub mod session;
+pub mod vision;
 pub mod weights;
 
 #[cfg(test)]
@@ -43,6 +45,7 @@ pub use forward::{Llama, Pass, State, StateOptions, Want};
 pub use layers::{LayerKind, LayerTable};
 pub use plan::{Plan, plan};
 pub use session::SessionState;
+pub use vision::{Vision, VisionConfig};
 pub use weights::{LoadWatch, MemTensors, Tensor, TensorSource};
 
 /// What every fallible function here returns.

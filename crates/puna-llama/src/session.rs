@@ -2,6 +2,7 @@
 
 use crate::forward::{Llama, Pass, State, StateOptions, Want};
 use crate::kv::BLOCK_TOKENS;
+use crate::vision::Embed;
 use crate::{LlamaError, Result};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -18,6 +19,8 @@ pub struct SessionState {
     /// May be longer than the caches: after a truncation into a chunk that is no longer held, the tokens from the
     /// beginning of that chunk are computed again when they are next needed.
     tokens: Vec<u32>,
+    /// The rows of images among the tokens, in order of position; forks share them.
+    embeds: Vec<Embed>,
     /// Whether the state's logits are those of the last token.
     has_logits: bool,
 }
@@ -33,7 +36,7 @@ impl SessionState {
         options: &StateOptions,
     ) -> Result<SessionState> {
         let state = State::new(&model, &mut *device, options)?;
-        Ok(SessionState { model, device, state, tokens: Vec::new(), has_logits: false })
+        Ok(SessionState { model, device, state, tokens: Vec::new(), embeds: Vec::new(), has_logits: false })
     }
 
     /// The model.
@@ -94,11 +97,14 @@ impl SessionState {
         self.feed(&[token], None)
     }
 
-    /// Adds tokens with a pass of the caller's: logits of many rows, hidden states, progress. Tokens that were still to
-    /// be computed again come first, without logits, and count in the progress.
+    /// Adds tokens with a pass of the caller's: logits of many rows, hidden states, progress, rows of images. Tokens that
+    /// were still to be computed again come first, without logits, and count in the progress.
+    ///
+    /// The pass's [`embeds`](Pass::embeds) must lie among the new tokens, in order. The session keeps them as it keeps
+    /// tokens.
     ///
     /// # Errors
-    /// As [`feed`](Self::feed), but logits are not looked at.
+    /// As [`feed`](Self::feed), but logits are not looked at; [`LlamaError::Image`] for rows out of place.
     pub fn feed_with(&mut self, tokens: &[u32], pass: &mut Pass<'_>) -> Result<()> {
         let (before, limit) = (self.tokens.len(), self.context());
         if tokens.is_empty() {
@@ -111,7 +117,12 @@ impl SessionState {
         if let Some((index, &token)) = tokens.iter().enumerate().find(|&(_, &t)| t as usize >= vocab_size) {
             return Err(LlamaError::TokenRange { index, token, vocab_size });
         }
+        self.check_embeds(pass.embeds, tokens.len())?;
         self.reserve(tokens.len())?;
+        self.embeds
+            .try_reserve(pass.embeds.len())
+            .map_err(|_| LlamaError::out_of_memory::<Embed>(pass.embeds.len()))?;
+        self.embeds.extend_from_slice(pass.embeds);
         self.tokens.extend_from_slice(tokens);
         let want = pass.want;
         pass.want = Want::Last(want.rows(tokens.len()));
@@ -119,7 +130,7 @@ impl SessionState {
         let result = self.catch_up(pass);
         pass.want = want;
         if result.is_err() {
-            self.tokens.truncate(before.max(self.state.len() as usize));
+            self.forget(before.max(self.state.len() as usize));
         }
         self.has_logits = result.is_ok() && want.rows(tokens.len()) > 0;
         result
@@ -148,7 +159,7 @@ impl SessionState {
     /// are computed again when the session is next used.
     pub fn truncate(&mut self, n: usize) {
         if n < self.tokens.len() {
-            self.tokens.truncate(n);
+            self.forget(n);
             self.state.truncate(n as u64);
             self.has_logits = false;
         }
@@ -166,6 +177,7 @@ impl SessionState {
             device: self.device.fork()?,
             state: self.state.clone(),
             tokens,
+            embeds: self.embeds.clone(),
             has_logits: self.has_logits,
         })
     }
@@ -174,7 +186,47 @@ impl SessionState {
     fn catch_up(&mut self, pass: &mut Pass<'_>) -> Result<()> {
         let cached = usize::try_from(self.state.len()).unwrap_or(usize::MAX);
         let pending = self.tokens.get(cached..).unwrap_or_default();
-        self.model.forward(&mut *self.device, &mut self.state, pending, pass)
+        // The caller's are among the session's by now, and those of tokens computed again are there too.
+        let Pass { want, cancel, .. } = *pass;
+        let mut all = Pass { embeds: &self.embeds, cancel, ..Pass::new(want) };
+        // Written out, since only a reference to a closure can be lent for a shorter time, not an option of one.
+        if let Some(logits) = &mut pass.logits {
+            all.logits = Some(&mut **logits);
+        }
+        if let Some(hidden) = &mut pass.hidden {
+            all.hidden = Some(&mut **hidden);
+        }
+        if let Some(progress) = &mut pass.progress {
+            all.progress = Some(&mut **progress);
+        }
+        self.model.forward(&mut *self.device, &mut self.state, pending, &mut all)
+    }
+
+    /// New rows lie among `n` new tokens, in order, and are all there.
+    fn check_embeds(&self, embeds: &[Embed], n: usize) -> Result<()> {
+        let mut free = self.tokens.len() as u64;
+        let end = free.saturating_add(n as u64);
+        for embed in embeds {
+            let rows = embed.first.checked_add(embed.n);
+            if embed.at < free || embed.end() > end || rows.is_none_or(|rows| rows > embed.features.n_rows())
+            {
+                let expected = alloc::format!("rows in order at positions {free} to {end}");
+                let found = alloc::format!("{} at position {}", embed.n, embed.at);
+                return Err(LlamaError::image("place of image features", expected, found));
+            }
+            free = embed.end();
+        }
+        self.model.check_embeds(embeds)
+    }
+
+    /// Forgets tokens and rows of images from position `n` on, but not what is cached.
+    fn forget(&mut self, n: usize) {
+        self.tokens.truncate(n);
+        let end = n as u64;
+        self.embeds.retain_mut(|embed| {
+            embed.n = embed.n.min(usize::try_from(end.saturating_sub(embed.at)).unwrap_or(usize::MAX));
+            embed.n > 0
+        });
     }
 
     /// The logits, or an error after which the session holds `keep` tokens.

@@ -10,7 +10,7 @@ pub fn hash(mut x: u32) -> u32 {
 }
 
 /// Element `k` of sequence `t`.
-fn element(t: u32, k: u32) -> u32 {
+pub fn element(t: u32, k: u32) -> u32 {
     hash(t.wrapping_mul(1_000_003).wrapping_add(k))
 }
 

@@ -53,6 +53,15 @@ pub enum TextError {
         /// The reason.
         message: String,
     },
+    /// An image's size or pixels are not as they must be.
+    Image {
+        /// What was looked at.
+        what: &'static str,
+        /// What would have been right.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
     /// Memory for a text or vocabulary could not be had.
     OutOfMemory {
         /// What it was for.
@@ -73,6 +82,10 @@ impl TextError {
     #[cfg(feature = "tokenizer")]
     pub(crate) fn unsupported(what: &'static str, found: impl fmt::Display, supported: &'static str) -> Self {
         Self::Unsupported { what, found: clip(found), supported }
+    }
+
+    pub(crate) fn image(what: &'static str, expected: impl Into<String>, found: impl fmt::Display) -> Self {
+        Self::Image { what, expected: expected.into(), found: found.to_string() }
     }
 
     pub(crate) fn missing(name: &str) -> Self {
@@ -119,6 +132,7 @@ impl fmt::Display for TextError {
             Self::Template { message, line: 0 } => write!(f, "chat template: {message}"),
             Self::Template { message, line } => write!(f, "chat template, line {line}: {message}"),
             Self::Encode { message } => write!(f, "tokenizer: {message}"),
+            Self::Image { what, expected, found } => write!(f, "{what}: expected {expected}, found {found}"),
             Self::OutOfMemory { what } => write!(f, "out of memory for {what}"),
         }
     }

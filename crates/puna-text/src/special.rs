@@ -8,6 +8,8 @@ pub const LLAMA4_RANKS: u32 = 200_000;
 pub const LLAMA4_SPECIALS: u32 = 2048;
 /// All tokens of Llama 4.
 pub const LLAMA4_VOCAB: u32 = LLAMA4_RANKS + LLAMA4_SPECIALS;
+/// The id of [`PATCH`] in Llama 4.
+pub const LLAMA4_PATCH: u32 = LLAMA4_RANKS + 92;
 /// Ordinary tokens of Llama 3.
 pub const LLAMA3_RANKS: u32 = 128_000;
 /// Special tokens of Llama 3.

@@ -140,7 +140,7 @@ fn message(message: &Message) -> Value {
 fn part(part: &Part) -> Value {
     match part {
         Part::Text(text) => map([("type", "text".into()), ("text", text.as_str().into())]),
-        Part::Image(_) => map([("type", "image".into())]),
+        Part::Image(_) | Part::Picture(_) => map([("type", "image".into())]),
     }
 }
 

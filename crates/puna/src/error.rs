@@ -210,7 +210,9 @@ fn text_kind(e: &TextError) -> ErrorKind {
         TextError::Unsupported { .. } => ErrorKind::Unsupported,
         TextError::TooLarge { .. } => ErrorKind::Limit,
         TextError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
-        TextError::Template { .. } | TextError::Encode { .. } => ErrorKind::BadInput,
+        TextError::Template { .. } | TextError::Encode { .. } | TextError::Image { .. } => {
+            ErrorKind::BadInput
+        }
         _ => ErrorKind::BadFile,
     }
 }
@@ -219,7 +221,7 @@ fn device_kind(e: &DeviceError) -> ErrorKind {
     match e {
         DeviceError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
         DeviceError::Range { .. } => ErrorKind::BadInput,
-        DeviceError::Unsupported { .. } => ErrorKind::Unsupported,
+        DeviceError::Unsupported { .. } | DeviceError::NoKernel { .. } => ErrorKind::Unsupported,
         _ => ErrorKind::Device,
     }
 }
@@ -228,7 +230,7 @@ fn llama_kind(e: &puna_llama::LlamaError) -> ErrorKind {
     use puna_llama::LlamaError as L;
     match e {
         L::Architecture { .. } | L::Unsupported { .. } => ErrorKind::Unsupported,
-        L::EmptyPrompt | L::TokenRange { .. } => ErrorKind::BadInput,
+        L::EmptyPrompt | L::TokenRange { .. } | L::Image { .. } => ErrorKind::BadInput,
         L::Cancelled => ErrorKind::Cancelled,
         L::ContextFull { .. } => ErrorKind::ContextFull,
         L::OutOfMemory { .. } => ErrorKind::OutOfMemory,

@@ -36,8 +36,48 @@ pub struct ModelInfo {
     pub formats: Vec<FormatUse>,
     /// Bytes of all tensors.
     pub weight_bytes: u64,
+    /// The vision tower; `None` for a model that takes no images.
+    pub vision: Option<VisionInfo>,
     /// Whether the model can read and write text; without, it takes and gives token ids.
     pub has_tokenizer: bool,
     /// Whether its file has a chat template.
     pub has_template: bool,
+}
+
+/// Facts about a vision tower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VisionInfo {
+    /// Layers.
+    pub layers: usize,
+    /// Width.
+    pub hidden: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Pixels along a side of a tile.
+    pub tile: usize,
+    /// Pixels along a side of a patch.
+    pub patch: usize,
+    /// Width of the features after the adapter.
+    pub adapter: usize,
+    /// Tokens of one tile in a prompt.
+    pub tile_tokens: usize,
+    /// Most tiles of an image, without the one that shows it whole.
+    pub max_tiles: usize,
+}
+
+impl VisionInfo {
+    /// From the configuration of a loaded tower: its tensors have said what the file's keys may not.
+    pub(crate) fn new(config: &puna_llama::VisionConfig) -> Self {
+        VisionInfo {
+            layers: config.n_layers,
+            hidden: config.hidden,
+            heads: config.n_heads,
+            tile: config.image_size,
+            patch: config.patch_size,
+            adapter: config.adapter_out.unwrap_or(0),
+            tile_tokens: config.tile_features(),
+            max_tiles: config.max_tiles,
+        }
+    }
 }

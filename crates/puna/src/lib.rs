@@ -22,6 +22,7 @@
 //! | [`Session`] | a conversation: its tokens and caches. `Send`; can be truncated and forked |
 //! | [`Generation`] | an answer as it comes: an iterator of [`Token`]s, or [`poll_token`](Generation::poll_token) for tasks |
 //! | [`Sampling`] | how tokens are chosen; greedy by default, deterministic always |
+//! | [`Image`] | pixels that a message shows a model with a vision tower |
 //! | [`Cancel`] | stops a load, a prompt or an answer from another thread |
 //! | [`Error`] | one line that says what, where, expected and found; one pointer wide |
 //!
@@ -35,6 +36,22 @@
 //! - It uses the threads it is given ([`LoadOptions::threads`]), which sleep when there is nothing to do.
 //! - Results do not depend on the number of threads, and one seed gives one text.
 //! - Weights are mapped and never copied; decoding allocates nothing but the growth of the caches.
+//!
+//! # Images
+//!
+//! A Llama 4 with its vision tower sees: a multimodal Hugging Face folder has it inside, a GGUF model keeps it in a
+//! second file ([`LoadOptions::mmproj`]). Images go where they stand in a message.
+//!
+//! ```no_run
+//! # use puna::{Image, LoadOptions, Message, Model, Sampling, SessionOptions};
+//! let options = LoadOptions::default().mmproj("mmproj-scout.gguf");
+//! let model = Model::open("scout-q4_k_m.gguf", &options)?;
+//! let mut chat = model.session(&SessionOptions::default())?;
+//! # #[cfg(feature = "image")]
+//! chat.push(&[Message::user("What is this? ").with(Image::open("photo.jpg")?)])?;
+//! println!("{}", chat.generate(&Sampling::default()).text()?);
+//! # Ok::<(), puna::Error>(())
+//! ```
 //!
 //! # Progress and cancelling
 //!
@@ -62,6 +79,7 @@
 //! | `std` (default) | [`Model::open`], memory maps, threads, choice of kernels at run time | |
 //! | `tokenizer` (default) | text in and out; without it, token ids | `std` |
 //! | `template` (default) | the chat template inside a model's file | `tokenizer` |
+//! | `image` | [`Image::open`], [`Image::decode`]: PNG, JPEG, WebP, GIF and BMP files | `std` |
 //! | `gpu` | nothing yet | `std` |
 //!
 //! Features change what is available or how fast, never a result. Without any, the crate is `no_std` with `alloc`, and
@@ -79,15 +97,21 @@ extern crate std;
 
 #[cfg(feature = "tokenizer")]
 mod chat;
+#[cfg(feature = "image")]
+mod decode;
 mod error;
 mod generation;
+mod images;
 mod info;
+#[cfg(feature = "image")]
+mod jpeg;
 #[cfg(feature = "std")]
 #[expect(unsafe_code, reason = "mapping a file is a promise about it that only the caller can keep")]
 mod map;
 mod model;
 mod options;
 mod package;
+mod picture;
 mod plan;
 mod progress;
 #[cfg(feature = "std")]
@@ -97,21 +121,25 @@ mod session;
 pub mod tiny;
 mod token;
 mod turns;
+mod vision;
 
+#[cfg(feature = "image")]
+pub use decode::ImageLimits;
 pub use error::{Error, ErrorKind};
 pub use generation::{Finish, Generation, Stats};
-pub use info::ModelInfo;
+pub use info::{ModelInfo, VisionInfo};
 #[cfg(feature = "std")]
 pub use map::FileAccess;
 pub use model::{Model, ModelBytes};
 pub use options::{Activations, DeviceKind, KvType, Limits, LoadOptions, PromptFormat, SessionOptions};
 pub use package::FormatUse;
+pub use picture::Image;
 pub use plan::MemoryPlan;
 pub use progress::{Phase, Progress};
 pub use puna_core::Cancel;
 pub use puna_llama::sample::{Dry, Sampling};
 pub use puna_text::Json;
-pub use puna_text::chat::{Message, Part, Role, StopReason, ToolCall, parse_tool_calls};
+pub use puna_text::chat::{ImageLayout, Message, Part, Role, StopReason, ToolCall, parse_tool_calls};
 #[cfg(feature = "std")]
 pub use quantize::{QuantizeOptions, Quantized, quantize};
 pub use session::Session;
@@ -122,6 +150,8 @@ pub use token::Token;
 pub mod internal {
     #[cfg(feature = "tokenizer")]
     pub use crate::package::tokenizer;
+    #[cfg(feature = "std")]
+    pub use crate::package::vision_config;
     pub use crate::package::{Listed, Package, formats, list_gguf};
 }
 

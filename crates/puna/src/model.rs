@@ -12,7 +12,7 @@ use core::fmt;
 use puna_core::{Device, RefDevice, Region};
 use puna_cpu::isa::Isa;
 use puna_cpu::{CpuDevice, CpuOptions};
-use puna_llama::{Architecture, Llama, LoadWatch};
+use puna_llama::{Architecture, Llama, LoadWatch, Vision};
 
 /// A model, ready to run. Clones share everything and cost nothing; any number of sessions and threads can use one.
 ///
@@ -31,6 +31,7 @@ pub struct Model(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) llama: Arc<Llama>,
+    pub(crate) vision: Option<Vision>,
     /// Holds the weights. Sessions compute on forks of it.
     pub(crate) device: Box<dyn Device>,
     pub(crate) info: ModelInfo,
@@ -79,9 +80,14 @@ impl Model {
         let config = package.config.clone();
         let llama =
             package.tensors.with(|source| Llama::load(config, source, &mut *device, &mut listen)).lift()?;
+        let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: None };
+        let vision = package.vision.clone().map(|config| {
+            package.with_vision(|source| Vision::load(config, source, &mut *device, &mut listen)).lift()
+        });
+        let vision = vision.transpose()?;
         watch.tell(Phase::Weights, total, total);
 
-        let info = info(&package, &llama, &*device);
+        let info = info(&package, &llama, vision.as_ref(), &*device);
         let mut ends = llama.config.eos.clone();
         #[cfg(feature = "tokenizer")]
         ends.extend(package.tokenizer.iter().flat_map(|t| t.stop_ids()));
@@ -89,6 +95,7 @@ impl Model {
         ends.dedup();
         Ok(Model(Arc::new(Inner {
             llama: Arc::new(llama),
+            vision,
             device,
             info,
             #[cfg(feature = "tokenizer")]
@@ -255,8 +262,8 @@ fn isa(name: &str) -> Result<Isa, Error> {
     })
 }
 
-fn info(package: &Package, llama: &Llama, device: &dyn Device) -> ModelInfo {
-    let formats = formats(&package.tensors.list());
+fn info(package: &Package, llama: &Llama, vision: Option<&Vision>, device: &dyn Device) -> ModelInfo {
+    let formats = formats(&package.list());
     let device = device.info();
     let used = |kernel: &(puna_core::DType, &str)| {
         formats.iter().any(|f| f.format.eq_ignore_ascii_case(kernel.0.name()))
@@ -286,6 +293,7 @@ fn info(package: &Package, llama: &Llama, device: &dyn Device) -> ModelInfo {
         has_tokenizer: package.tokenizer.is_some(),
         #[cfg(not(feature = "tokenizer"))]
         has_tokenizer: false,
+        vision: vision.map(|vision| crate::VisionInfo::new(&vision.config)),
         has_template: package.template.is_some(),
     }
 }

@@ -66,6 +66,9 @@ pub struct LoadOptions {
     /// How the weights come into memory. Default: the file is mapped.
     #[cfg(feature = "std")]
     pub file_access: Option<crate::FileAccess>,
+    /// The GGUF file of the vision tower, where it is not in the model's own.
+    #[cfg(feature = "std")]
+    pub mmproj: Option<std::path::PathBuf>,
     /// Keys of the model's configuration to replace, each with a value in JSON.
     pub overrides: Vec<(String, String)>,
     /// What the file's header may cost.
@@ -112,6 +115,14 @@ impl LoadOptions {
         self
     }
 
+    /// Names the GGUF file of the vision tower, which goes with a GGUF model that can see.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn mmproj(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.mmproj = Some(path.into());
+        self
+    }
+
     /// Replaces a key of the model's configuration, as GGUF names it, by a value in JSON. Besides the keys of the file
     /// there are those for what GGUF lacks: `llama4.attention.chunk_size`, `.temperature_tuning`,
     /// `.temperature_floor_scale`, `.temperature_scale`, `.qk_norm` and `.no_rope_layers` (a list, 1 = rope).
@@ -149,7 +160,7 @@ impl fmt::Debug for LoadOptions {
         s.field("device", &self.device).field("threads", &self.threads).field("isa", &self.isa);
         s.field("activations", &self.activations);
         #[cfg(feature = "std")]
-        s.field("file_access", &self.file_access);
+        s.field("file_access", &self.file_access).field("mmproj", &self.mmproj);
         s.field("overrides", &self.overrides).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
@@ -209,7 +220,7 @@ impl SessionOptions {
         self
     }
 
-    /// Calls `f` after every batch of a prompt, from the thread that computes.
+    /// Calls `f` after every batch of a prompt and of an image's tiles, from the thread that computes.
     #[must_use]
     pub fn on_progress(mut self, f: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(f));

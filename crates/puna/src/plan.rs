@@ -6,6 +6,16 @@ use crate::error::{Error, Lift};
 use crate::package::Package;
 #[cfg(feature = "std")]
 use crate::session::state_options;
+#[cfg(feature = "std")]
+use puna_core::{PlanDevice, plan::Tally};
+#[cfg(feature = "std")]
+use puna_llama::vision::{Encode, Tiles};
+#[cfg(feature = "std")]
+use puna_llama::{LoadWatch, Vision};
+
+/// Tiles of the planned image: what is encoded at once.
+#[cfg(feature = "std")]
+const PLANNED_TILES: usize = 4;
 
 /// A memory plan; see [`Model::plan`](crate::Model::plan). All sizes are bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +29,12 @@ pub struct MemoryPlan {
     pub kv: u64,
     /// Activations of the largest batch.
     pub activations: u64,
+    /// Weights of the vision tower.
+    pub vision_weights: u64,
+    /// Activations while images are encoded, a few tiles at a time.
+    pub vision_activations: u64,
+    /// Multiplications of one tile of an image.
+    pub multiply_adds_per_tile: u64,
     /// Weights read for each decoded token: divided by the machine's memory bandwidth, the shortest time it can take.
     pub weights_per_token: u64,
     /// Keys and values read for the last token of a full context.
@@ -30,7 +46,8 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// Everything together.
     pub fn total(&self) -> u64 {
-        self.weights.saturating_add(self.kv).saturating_add(self.activations)
+        let text = self.weights.saturating_add(self.kv).saturating_add(self.activations);
+        text.saturating_add(self.vision_weights).saturating_add(self.vision_activations)
     }
 
     #[cfg(feature = "std")]
@@ -38,14 +55,35 @@ impl MemoryPlan {
         let state = state_options(&package.config, options);
         let config = package.config.clone();
         let plan = package.tensors.with(|source| puna_llama::plan(config, source, &state)).lift()?;
+        let vision = vision(package)?;
         Ok(MemoryPlan {
             context: state.context.unwrap_or(package.config.context_length),
             weights: plan.weight_bytes,
             kv: plan.kv_bytes,
             activations: plan.scratch_bytes,
+            vision_weights: vision.weight_bytes,
+            vision_activations: vision.peak_buffer_bytes,
+            multiply_adds_per_tile: vision.multiply_adds / PLANNED_TILES as u64,
             weights_per_token: plan.weight_bytes_per_token,
             kv_per_token: plan.kv_bytes_per_token,
             multiply_adds_per_token: plan.multiply_adds_per_token,
         })
     }
+}
+
+/// What the vision tower holds and computes for one batch of tiles; zeros where there is none.
+#[cfg(feature = "std")]
+fn vision(package: &Package) -> Result<Tally, Error> {
+    let mut device = PlanDevice::new();
+    if let Some(config) = package.vision.clone() {
+        let mut watch = LoadWatch::default();
+        let tower =
+            package.with_vision(|source| Vision::load(config, source, &mut device, &mut watch)).lift()?;
+        let size = tower.config.image_size;
+        let pixels = alloc::vec![0.0; PLANNED_TILES * 3 * size * size];
+        let tiles = Tiles::from_pixels(&pixels, &tower.config).lift()?;
+        let mut watch = Encode { batch: Some(PLANNED_TILES), ..Encode::default() };
+        tower.encode(&mut device, &tiles, &mut watch).lift()?;
+    }
+    Ok(device.tally())
 }

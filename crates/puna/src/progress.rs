@@ -8,6 +8,8 @@ pub enum Phase {
     Read,
     /// Weights are checked and handed to the device; counted in tensors.
     Weights,
+    /// An image of a prompt goes through the vision tower; counted in tiles.
+    Image,
     /// A prompt goes through the model; counted in tokens.
     Prefill,
     /// Tensors are converted and written; counted in bytes.

@@ -3,6 +3,7 @@
 #[cfg(feature = "tokenizer")]
 use crate::Message;
 use crate::error::{Error, ErrorKind, Lift};
+use crate::images::{Eyes, Images};
 use crate::options::{KvType, ProgressFn, PromptFormat};
 use crate::turns::{Expect, Turns};
 use crate::{Generation, Model, Phase, Progress, Sampling, SessionOptions};
@@ -40,8 +41,9 @@ pub struct Session {
     pub(crate) model: Model,
     state: SessionState,
     /// All tokens: those in `state`, then those that wait.
-    tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
     pub(crate) turns: Turns,
+    pub(crate) images: Images,
     format: PromptFormat,
     batch: usize,
     progress: Option<ProgressFn>,
@@ -73,6 +75,7 @@ impl Session {
             state,
             tokens: Vec::new(),
             turns: Turns::default(),
+            images: Images::default(),
             format: options.prompt.unwrap_or_else(|| model.prompt_format()),
             batch: state_options.batch,
             progress: options.progress.clone(),
@@ -120,11 +123,6 @@ impl Session {
         if messages.is_empty() {
             return Ok(());
         }
-        if messages.iter().any(|m| m.content.iter().any(|part| !matches!(part, crate::Part::Text(_)))) {
-            return Err(Error::unsupported(
-                "messages: expected text, found an image, which this version does not see",
-            ));
-        }
         match self.format {
             PromptFormat::Llama4 => self.push_llama4(messages),
             PromptFormat::Template => self.push_template(messages),
@@ -142,8 +140,11 @@ impl Session {
             ids.push(tokenizer.special_id(eot).ok_or_else(missing)?);
         }
         let first = self.tokens.is_empty();
-        ids.extend(crate::chat::llama4(tokenizer, messages, first, false)?);
-        self.push_tokens(&ids)?;
+        let (messages, images) = self.model.see(messages)?;
+        ids.extend(crate::chat::llama4(tokenizer, &messages, first, false)?);
+        self.reserve_more(ids.len())?;
+        self.place(&ids, &images)?;
+        self.append(&ids)?;
         (self.turns.expect, self.turns.answer) = (Expect::Answer, None);
         self.turns.mark(self.tokens.len());
         Ok(())
@@ -161,6 +162,11 @@ impl Session {
             let answer = self.model.decode(self.tokens.get(start..).unwrap_or_default())?;
             turns.messages.push(Message::assistant(answer));
             turns.mark(self.tokens.len());
+        }
+        if messages.iter().flat_map(|m| &m.content).any(|part| matches!(part, crate::Part::Picture(_))) {
+            let message =
+                "images: a model's own template cannot place them; use the prompt format of Llama 4";
+            return Err(Error::unsupported(message));
         }
         turns.messages.extend_from_slice(messages);
         turns.expect = Expect::Answer;
@@ -211,7 +217,7 @@ impl Session {
         self.append(ids)
     }
 
-    fn check_tokens(&self, ids: &[u32], used: usize) -> Result<(), Error> {
+    pub(crate) fn check_tokens(&self, ids: &[u32], used: usize) -> Result<(), Error> {
         let vocab_size = self.model.0.llama.config.vocab_size;
         if let Some((index, &token)) = ids.iter().enumerate().find(|&(_, &id)| id as usize >= vocab_size) {
             return Err(LlamaError::TokenRange { index, token, vocab_size }).lift();
@@ -223,13 +229,18 @@ impl Session {
         Ok(())
     }
 
-    fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
-        let bytes = ids.len().saturating_mul(4);
-        let refused =
-            |_| Error::new(ErrorKind::OutOfMemory, format_args!("{bytes} bytes of memory were refused"));
-        self.tokens.try_reserve(ids.len()).map_err(refused)?;
+    pub(crate) fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
+        self.reserve_more(ids.len())?;
         self.tokens.extend_from_slice(ids);
         Ok(())
+    }
+
+    /// Makes room for `n` more tokens.
+    pub(crate) fn reserve_more(&mut self, n: usize) -> Result<(), Error> {
+        let bytes = n.saturating_mul(4);
+        let refused =
+            |_| Error::new(ErrorKind::OutOfMemory, format_args!("{bytes} bytes of memory were refused"));
+        self.tokens.try_reserve(n).map_err(refused)
     }
 
     /// Adds a generated token. There is room for it: see [`reserve`](Self::reserve).
@@ -239,9 +250,7 @@ impl Session {
 
     /// Makes room for the tokens of a generation, so that none of them allocates.
     pub(crate) fn reserve(&mut self, n: usize) -> Result<(), Error> {
-        let refused =
-            |_| Error::new(ErrorKind::OutOfMemory, format_args!("{} bytes of memory were refused", n * 4));
-        self.tokens.try_reserve(n.min(self.remaining())).map_err(refused)
+        self.reserve_more(n.min(self.remaining()))
     }
 
     /// Generates an answer, or goes on with the text. Nothing is computed until the first token is asked for.
@@ -298,8 +307,11 @@ impl Session {
             return Ok(false);
         }
         let want = if n == waiting.len() { Want::Last(1) } else { Want::Nothing };
-        let pass = &mut Pass { cancel: Some(cancel), ..Pass::new(want) };
+        let eyes = eyes(&self.model, cancel, self.progress.as_ref());
+        let embeds = self.images.embeds(done, done + n, eyes)?;
+        let pass = &mut Pass { cancel: Some(cancel), embeds: &embeds, ..Pass::new(want) };
         self.state.feed_with(waiting.get(..n).unwrap_or_default(), pass).lift()?;
+        self.images.fed(done + n);
         // One token is a step of decoding: nobody needs to hear of it, unless a prompt ends with it.
         let prompt = self.prefilling || total - done > 1;
         self.prefilling = done + n < total;
@@ -385,9 +397,13 @@ impl Session {
                 pass.hidden = Some(&mut see_hidden);
             }
             let known = self.tokens.len();
+            let eyes = eyes(&self.model, cancel, self.progress.as_ref());
+            let embeds = self.images.embeds(known, known + batch.len(), eyes)?;
+            pass.embeds = &embeds;
             let done = self.state.feed_with(batch, &mut pass);
             let fed = self.state.len().saturating_sub(known);
             self.append(batch.get(..fed).unwrap_or_default())?;
+            self.images.fed(known + fed);
             if stopped.get() {
                 return Ok(());
             }
@@ -408,6 +424,7 @@ impl Session {
 
     fn cut(&mut self, n: usize) {
         self.tokens.truncate(n);
+        self.images.cut(n);
         self.state.truncate(n);
     }
 
@@ -425,6 +442,7 @@ impl Session {
             state: self.state.fork().lift()?,
             tokens: self.tokens.clone(),
             turns: self.turns.clone(),
+            images: self.images.clone(),
             format: self.format,
             batch: self.batch,
             progress: self.progress.clone(),
@@ -441,6 +459,11 @@ impl fmt::Debug for Session {
             .field("context", &self.context())
             .finish_non_exhaustive()
     }
+}
+
+/// What looks at the images of a session of this model.
+fn eyes<'a>(model: &'a Model, cancel: &'a Cancel, progress: Option<&'a ProgressFn>) -> Eyes<'a> {
+    Eyes { vision: model.0.vision.as_ref(), device: &*model.0.device, cancel, progress }
 }
 
 /// Sees the place of a token and the logits after it.

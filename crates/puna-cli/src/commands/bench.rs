@@ -29,11 +29,14 @@ struct Resident {
 }
 
 pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<()> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if args.t.is_empty() { vec![args.options.threads.unwrap_or(all)] } else { args.t.clone() };
+    if let Some(size) = args.image {
+        return super::bench_image::run(args, size, &threads);
+    }
     let needed = args.prompt + args.n + 1;
     let options = session_options(&args.options, Some(needed), true);
     let plan = Model::plan(&args.model, &load_options(&args.options), &options)?;
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if args.t.is_empty() { vec![args.options.threads.unwrap_or(all)] } else { args.t.clone() };
     let mut results = Vec::new();
     for threads in threads {
         if watched(quiet) {

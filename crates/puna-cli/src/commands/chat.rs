@@ -2,9 +2,11 @@
 
 use crate::args::ChatArgs;
 use crate::failure::{Failure, Result};
+use crate::image::{open, question};
 use crate::load::{model, model_or_small, prompt_format, sampling, session_options};
-use puna::{Cancel, Finish, Message, Sampling, Session};
+use puna::{Cancel, Finish, Image, Message, Sampling, Session};
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What Ctrl-C does: it stops the answer that is under way; without one, the second in a row ends the program.
@@ -57,6 +59,11 @@ pub(crate) fn run(args: &ChatArgs, quiet: bool) -> Result<()> {
     let options = prompt_format(session_options(&args.options, None, quiet), args.template);
     let mut session = model.session(&options)?;
     begin(&mut session, args)?;
+    // What the next message shows.
+    let mut images = open(&args.images)?;
+    if !images.is_empty() && model.info().vision.is_none() {
+        return Err(Failure::new(NO_TOWER));
+    }
     let interrupt = Interrupt::install()?;
     let interactive = io::stdin().is_terminal() && !quiet;
     if !quiet {
@@ -85,16 +92,42 @@ pub(crate) fn run(args: &ChatArgs, quiet: bool) -> Result<()> {
             "" => {}
             "/exit" | "/quit" => return Ok(()),
             "/help" => say(HELP),
-            "/reset" => begin(&mut session, args)?,
+            "/reset" => {
+                images.clear();
+                begin(&mut session, args)?;
+            }
             "/tokens" => say(&format!("{} tokens, {} left", session.tokens().len(), session.remaining())),
+            command if command == "/image" || command.starts_with("/image ") => {
+                show(command, model.info().vision.is_some(), &mut images);
+            }
             command if is_command(command) => say(&format!("{command}: unknown; /help lists the commands")),
-            message => answer(&mut session, message, &sampling, args, &interrupt, quiet)?,
+            message => {
+                let message = question(std::mem::take(&mut images), message);
+                answer(&mut session, message, &sampling, args, &interrupt, quiet)?;
+            }
         }
     }
 }
 
-const HELP: &str =
-    "/reset   forget the conversation\n/tokens  how much of the context is used\n/exit    leave";
+const HELP: &str = "/image FILE  show an image with the next message\n/reset       forget the conversation\n\
+    /tokens      how much of the context is used\n/exit        leave";
+
+const NO_TOWER: &str = "the model takes no images: it has no vision tower (a GGUF model keeps it in a file of its own: --mmproj FILE)";
+
+/// `/image FILE`: keeps it for the next message. A file that cannot be shown ends nothing.
+fn show(command: &str, sees: bool, images: &mut Vec<Image>) {
+    let path = command.trim_start_matches("/image").trim();
+    if !sees {
+        return say(NO_TOWER);
+    }
+    if path.is_empty() {
+        return say("expected /image FILE");
+    }
+    match open(&[PathBuf::from(path)]) {
+        Ok(opened) => images.extend(opened),
+        Err(e) => say(&e.to_string()),
+    }
+}
 
 /// A slash and one word. Longer lines that begin with a slash are messages.
 fn is_command(line: &str) -> bool {
@@ -121,13 +154,13 @@ fn defaults(mut sampling: Sampling) -> Sampling {
 
 fn answer(
     session: &mut Session,
-    message: &str,
+    message: Message,
     sampling: &Sampling,
     args: &ChatArgs,
     interrupt: &Interrupt,
     quiet: bool,
 ) -> Result<()> {
-    if let Err(e) = session.push(&[Message::user(message)]) {
+    if let Err(e) = session.push(&[message]) {
         match e.kind() {
             puna::ErrorKind::ContextFull => say(&format!("{e}; /reset begins anew")),
             _ => return Err(e.into()),

@@ -2,6 +2,7 @@
 
 use crate::args::{GenerateArgs, token_ids};
 use crate::failure::{Failure, Result};
+use crate::image::{open, question};
 use crate::load::{model, prompt_format, sampling, session_options, text_file};
 use crate::output;
 use puna::{Message, Session, Token};
@@ -61,8 +62,9 @@ fn logprob(token: &Token) -> Value {
     json!({"id": token.id(), "logprob": token.logprob(), "top": top})
 }
 
-/// The prompt: ids as they are, a text with BOS if the model expects one, or a message.
+/// The prompt: ids as they are, a text with BOS if the model expects one, or a message; with its images.
 fn push(session: &mut Session, args: &GenerateArgs) -> Result<()> {
+    let images = open(&args.images)?;
     if args.tokens.is_some() || args.tokens_file.is_some() {
         let ids = token_ids(args.tokens.as_deref(), args.tokens_file.as_deref())?;
         return Ok(session.push_tokens(&ids)?);
@@ -74,8 +76,11 @@ fn push(session: &mut Session, args: &GenerateArgs) -> Result<()> {
     };
     if args.chat {
         let system = args.system.as_ref().map(Message::system);
-        let messages: Vec<Message> = system.into_iter().chain([Message::user(prompt)]).collect();
+        let messages: Vec<Message> = system.into_iter().chain([question(images, &prompt)]).collect();
         return Ok(session.push(&messages)?);
     }
-    Ok(session.push_text(&prompt)?)
+    match images.is_empty() {
+        true => Ok(session.push_text(&prompt)?),
+        false => Ok(session.push_text_with(&prompt, &images)?),
+    }
 }

@@ -2,13 +2,13 @@
 
 use crate::args::InspectArgs;
 use crate::failure::{Context, Result};
-use crate::load::overrides;
+use crate::load::file_options;
 use crate::output::{self, size, table};
 use puna::internal::{Listed, Package, formats, list_gguf};
 use puna_core::ops::Window;
 use puna_format::gguf::{Array, Gguf, Value as Meta};
 use puna_format::{FileSource, Limits};
-use puna_llama::{Config, LayerTable};
+use puna_llama::{Config, LayerTable, VisionConfig};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -18,6 +18,7 @@ struct Shown {
     metadata: Vec<(String, Value)>,
     tensors: Vec<Listed>,
     model: std::result::Result<(Config, LayerTable), String>,
+    vision: Option<VisionConfig>,
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
 }
 
 fn look(args: &InspectArgs) -> Result<Shown> {
-    let package = Package::open(&args.model, &overrides(&args.overrides));
+    let package = Package::open(&args.model, &file_options(&args.files));
     if args.model.is_dir() {
         let package = package?;
         let model = (package.config().clone(), package.layers()?);
@@ -35,6 +36,7 @@ fn look(args: &InspectArgs) -> Result<Shown> {
             metadata: Vec::new(),
             tensors: package.list(),
             model: Ok(model),
+            vision: package.vision().cloned(),
         });
     }
     // A GGUF file is shown as far as it parses, whatever its family.
@@ -44,15 +46,24 @@ fn look(args: &InspectArgs) -> Result<Shown> {
         Err(e) => return Err(package.err().map_or_else(|| e.into(), Into::into)),
     };
     let metadata = gguf.metadata.iter().map(|(key, value)| (key.to_string(), meta(value))).collect();
-    Ok(match package.and_then(|p| Ok((p.list(), p.config().clone(), p.layers()?))) {
-        Ok((tensors, config, layers)) => {
-            Shown { format: "gguf", metadata, tensors, model: Ok((config, layers)) }
+    if args.files.mmproj.is_some()
+        && let Err(e) = package
+    {
+        // Which of the two files is to blame is in the error.
+        return Err(e.into());
+    }
+    let parts = package.and_then(|p| Ok((p.list(), p.config().clone(), p.layers()?, p.vision().cloned())));
+    Ok(match parts {
+        Ok((tensors, config, layers, vision)) => {
+            Shown { format: "gguf", metadata, tensors, model: Ok((config, layers)), vision }
         }
         Err(e) => Shown {
             format: "gguf",
             metadata,
             tensors: list_gguf(gguf.tensors.iter()),
             model: Err(e.to_string()),
+            // A vision tower by itself is no model, but what it is can be said.
+            vision: VisionConfig::from_gguf(&gguf.metadata).ok(),
         },
     })
 }
@@ -121,7 +132,31 @@ fn as_json(shown: &Shown) -> Value {
         }
         Err(why) => all["unsupported"] = json!(why),
     }
+    if let Some(vision) = &shown.vision {
+        all["vision"] = vision_json(vision);
+    }
     all
+}
+
+fn vision_json(v: &VisionConfig) -> Value {
+    json!({
+        "n_layers": v.n_layers,
+        "hidden": v.hidden,
+        "n_heads": v.n_heads,
+        "head_dim": v.head_dim(),
+        "n_ff": v.n_ff,
+        "image_size": v.image_size,
+        "patch_size": v.patch_size,
+        "pixel_shuffle": v.shuffle,
+        "tile_tokens": v.tile_features(),
+        "max_tiles": v.max_tiles,
+        "adapter": [v.adapter_inner, v.adapter_out],
+        "projected": v.projected,
+        "norm_eps": short(v.norm_eps),
+        "rope_theta": v.rope_theta,
+        "image_mean": v.mean.map(short),
+        "image_std": v.std.map(short),
+    })
 }
 
 fn config_json(c: &Config) -> Value {
@@ -168,6 +203,9 @@ fn as_text(path: &Path, shown: &Shown) -> String {
         Ok((config, layers)) => out += &model_text(config, layers),
         Err(why) => out += &format!("not a model this program runs: {why}\n"),
     }
+    if let Some(vision) = &shown.vision {
+        out += &fields("Vision tower", &vision_json(vision));
+    }
     if !shown.metadata.is_empty() {
         out += "\nMetadata\n";
         let short = |value: &Value| {
@@ -192,11 +230,7 @@ fn as_text(path: &Path, shown: &Shown) -> String {
 }
 
 fn model_text(config: &Config, layers: &LayerTable) -> String {
-    let mut out = String::from("\nConfiguration\n");
-    if let Value::Object(fields) = config_json(config) {
-        let rows: Vec<String> = fields.iter().map(|(key, value)| format!("  {key} = {value}\n")).collect();
-        out += &rows.concat();
-    }
+    let mut out = fields("Configuration", &config_json(config));
     out += "\nLayers\n";
     // Runs of equal layers in one line.
     let mut start = 0;
@@ -218,6 +252,12 @@ fn model_text(config: &Config, layers: &LayerTable) -> String {
         start = i + 1;
     }
     out
+}
+
+/// A heading, and an object's fields.
+fn fields(heading: &str, object: &Value) -> String {
+    let rows = object.as_object().into_iter().flatten().map(|(key, value)| format!("  {key} = {value}\n"));
+    format!("\n{heading}\n") + &rows.collect::<String>()
 }
 
 fn total(tensors: &[Listed]) -> u64 {

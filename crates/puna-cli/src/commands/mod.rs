@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 pub(crate) mod bench;
+mod bench_image;
 pub(crate) mod chat;
 pub(crate) mod dequant;
 pub(crate) mod detokenize;
@@ -11,3 +12,4 @@ pub(crate) mod perplexity;
 pub(crate) mod plan;
 pub(crate) mod quantize;
 pub(crate) mod tokenize;
+pub(crate) mod vision;

@@ -2,17 +2,17 @@
 
 use crate::args::QuantizeArgs;
 use crate::failure::{Failure, Result};
-use crate::load::overrides;
 use crate::output::{self, size, table};
 use crate::progress::{Bars, watched};
-use puna::{Cancel, QuantizeOptions};
+use puna::{Cancel, LoadOptions, QuantizeOptions};
 use serde_json::json;
 
 pub(crate) fn run(args: &QuantizeArgs, quiet: bool) -> Result<()> {
     let cancel = Cancel::new();
     let stop = cancel.clone();
     ctrlc::set_handler(move || stop.cancel()).map_err(|e| Failure::new(format_args!("Ctrl-C: {e}")))?;
-    let mut load = overrides(&args.overrides).cancel(cancel);
+    let load = LoadOptions::default().cancel(cancel);
+    let mut load = args.overrides.iter().fold(load, |o, (key, value)| o.set(key, value));
     load.threads = args.threads;
     let mut options = QuantizeOptions::new(&args.mix)?.load(load);
     options.split_bytes = args.split;

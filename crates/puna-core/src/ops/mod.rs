@@ -7,23 +7,35 @@
 //! Outputs never alias inputs unless the op's own documentation says "in place". Activations are F32 rows.
 //! [`Op::check`] proves that the dimensions of an op agree; every device calls it before it touches memory.
 
+mod add_rows;
 mod attend;
+mod attend_all;
 mod embed;
 mod expert;
+mod gelu;
 mod kv_append;
+mod layer_norm;
 mod matmul;
+mod pixel_shuffle;
 mod qk_prepare;
 mod rms_norm;
+mod rope_2d;
 mod route;
 mod swiglu;
 
+pub use add_rows::AddRows;
 pub use attend::{Attend, Window};
+pub use attend_all::AttendAll;
 pub use embed::EmbedRows;
 pub use expert::ExpertFfn;
+pub use gelu::Gelu;
 pub use kv_append::KvAppend;
+pub use layer_norm::LayerNorm;
 pub use matmul::MatMul;
+pub use pixel_shuffle::PixelShuffle;
 pub use qk_prepare::{Pairs, QkPrepare, Rope, Temperature};
 pub use rms_norm::RmsNorm;
+pub use rope_2d::Rope2d;
 pub use route::{Picks, Route};
 pub use swiglu::SwiGlu;
 
@@ -42,6 +54,12 @@ pub enum Op<'a> {
     SwiGlu(SwiGlu<'a>),
     Route(Route<'a>),
     ExpertFfn(ExpertFfn<'a>),
+    LayerNorm(LayerNorm),
+    Gelu(Gelu),
+    AddRows(AddRows),
+    Rope2d(Rope2d),
+    AttendAll(AttendAll),
+    PixelShuffle(PixelShuffle),
 }
 
 impl Op<'_> {
@@ -57,6 +75,12 @@ impl Op<'_> {
             Op::SwiGlu(_) => "SwiGlu",
             Op::Route(_) => "Route",
             Op::ExpertFfn(_) => "ExpertFfn",
+            Op::LayerNorm(_) => "LayerNorm",
+            Op::Gelu(_) => "Gelu",
+            Op::AddRows(_) => "AddRows",
+            Op::Rope2d(_) => "Rope2d",
+            Op::AttendAll(_) => "AttendAll",
+            Op::PixelShuffle(_) => "PixelShuffle",
         }
     }
 
@@ -72,6 +96,12 @@ impl Op<'_> {
             Op::SwiGlu(op) => op.check(),
             Op::Route(op) => op.check(),
             Op::ExpertFfn(op) => op.check(),
+            Op::LayerNorm(op) => op.check(),
+            Op::Gelu(op) => op.check(),
+            Op::AddRows(op) => op.check(),
+            Op::Rope2d(op) => op.check(),
+            Op::AttendAll(op) => op.check(),
+            Op::PixelShuffle(op) => op.check(),
         }
     }
 }
@@ -94,7 +124,13 @@ from_struct!(
     Attend<'a>,
     SwiGlu<'a>,
     Route<'a>,
-    ExpertFfn<'a>
+    ExpertFfn<'a>,
+    LayerNorm,
+    Gelu,
+    AddRows,
+    Rope2d,
+    AttendAll,
+    PixelShuffle
 );
 
 /// `found == expected`, or a shape error that says which dimension of which op.

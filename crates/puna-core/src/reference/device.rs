@@ -296,6 +296,33 @@ impl Device for RefDevice {
             Op::SwiGlu(op) => self.swiglu(op),
             Op::Route(op) => self.route(op),
             Op::ExpertFfn(op) => self.expert_ffn(op),
+            Op::LayerNorm(op) => self.with_out("LayerNorm", &op.out, |d, out| {
+                let (weight, bias) = (d.vector("LayerNorm", op.weight)?, d.vector("LayerNorm", op.bias)?);
+                layer_norm(d.f32s("LayerNorm", &op.x)?, &weight, &bias, op.eps, out);
+                Ok(())
+            }),
+            Op::Gelu(op) => self.with_out("Gelu", &op.x, |_, x| {
+                x.iter_mut().for_each(|x| *x = gelu(*x));
+                Ok(())
+            }),
+            Op::AddRows(op) => self.with_out("AddRows", &op.x, |d, x| {
+                add_rows(x, &d.vector("AddRows", op.table)?);
+                Ok(())
+            }),
+            Op::Rope2d(op) => self.with_out("Rope2d", &op.x, |d, x| {
+                rope_2d(x, op.x.width, op.grid, &d.vector("Rope2d", op.inv_freq)?);
+                Ok(())
+            }),
+            Op::AttendAll(op) => self.with_out("AttendAll", &op.out, |d, out| {
+                let rows = |rows| d.f32s("AttendAll", rows);
+                let qkv = [rows(&op.q)?, rows(&op.k)?, rows(&op.v)?];
+                attend_all(qkv, op.q.width, op.group, op.head_dim, op.scale, out);
+                Ok(())
+            }),
+            Op::PixelShuffle(op) => self.with_out("PixelShuffle", &op.out, |d, out| {
+                pixel_shuffle(d.f32s("PixelShuffle", &op.x)?, op.x.width, op.grid, op.factor, out);
+                Ok(())
+            }),
         }
     }
 

@@ -43,7 +43,13 @@ pub(crate) struct Rotations {
 }
 
 impl Rotations {
-    fn prepare(
+    /// For each row the cosines of all pairs, then their sines.
+    pub(super) fn values(&self) -> &[f32] {
+        self.values.values()
+    }
+
+    /// Makes the table for `n_rows` positions, the first and the frequencies being the key.
+    pub(super) fn prepare(
         &mut self,
         key: (Vector, u64),
         inv_freq: Floats<'_>,
@@ -104,7 +110,7 @@ impl Kernel for Heads<'_> {
 }
 
 #[inline(always)]
-fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], pairs: Pairs) {
+pub(super) fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], pairs: Pairs) {
     let turn = |x: &mut f32, y: &mut f32, cos: f32, sin: f32| {
         (*x, *y) = (*x * cos - *y * sin, *x * sin + *y * cos);
     };

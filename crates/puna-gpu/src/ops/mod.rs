@@ -49,6 +49,13 @@ impl<'a> Ops<'a> {
             Op::SwiGlu(op) => self.swiglu(op),
             Op::Route(op) => self.route(op),
             Op::ExpertFfn(op) => self.expert_ffn(op),
+            // The vision tower runs on another device; its rows come here through `Device::write`.
+            Op::LayerNorm(_)
+            | Op::Gelu(_)
+            | Op::AddRows(_)
+            | Op::Rope2d(_)
+            | Op::AttendAll(_)
+            | Op::PixelShuffle(_) => Err(DeviceError::NoKernel { op: op.name(), device: "GPU" }),
         }
     }
 

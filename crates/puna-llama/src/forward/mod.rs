@@ -8,6 +8,7 @@ mod state;
 
 pub use state::{HiddenSink, LogitSink, Pass, State, StateOptions, Want};
 
+use crate::vision::Embed;
 use crate::weights::{Ffn, LayerWeights, LoadWatch, Names, TensorSource, Weights};
 use crate::{Config, LayerKind, LayerTable, LlamaError, Result};
 use puna_core::ops::{EmbedRows, RmsNorm};
@@ -71,6 +72,7 @@ impl Llama {
         pass: &mut Pass<'_>,
     ) -> Result<()> {
         self.check(state, tokens)?;
+        self.check_embeds(pass.embeds)?;
         let first_wanted = tokens.len() - pass.want.rows(tokens.len());
         let mut done = 0;
         while let Some(rest) = tokens.get(done..).filter(|rest| !rest.is_empty()) {
@@ -104,6 +106,17 @@ impl Llama {
         }
     }
 
+    pub(crate) fn check_embeds(&self, embeds: &[Embed]) -> Result<()> {
+        let hidden = self.config.hidden;
+        match embeds.iter().find(|embed| embed.features.width() != hidden) {
+            Some(embed) => {
+                let expected = alloc::format!("{hidden} values a row, the text model's width");
+                Err(LlamaError::image("image features", expected, embed.features.width()))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// At most `most` rows from `pos` on, none of them past the end of a chunk.
     fn batch_len(&self, pos: u64, most: usize) -> usize {
         match self.layers.chunk() {
@@ -122,6 +135,10 @@ impl Llama {
     ) -> Result<()> {
         let h = state.scratch.h(batch.n);
         issue(device, EmbedRows { table: &self.weights.embed, tokens, out: h })?;
+        let (from, to) = (batch.pos, batch.pos + batch.n as u64);
+        for (at, rows) in pass.embeds.iter().filter_map(|embed| embed.overlap(from, to)) {
+            device.write(h.buf, h.offset + (at - from) as usize * h.width, rows)?;
+        }
         for (i, (&kind, w)) in self.layers.iter().zip(&self.weights.layers).enumerate() {
             if pass.cancel.is_some_and(|c| c.is_cancelled()) {
                 return Err(LlamaError::Cancelled);

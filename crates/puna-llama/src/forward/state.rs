@@ -4,6 +4,7 @@ use super::Llama;
 use crate::error::with_capacity;
 use crate::kv::KvCache;
 use crate::scratch::Scratch;
+use crate::vision::Embed;
 use crate::{LlamaError, Result};
 use alloc::vec::Vec;
 use puna_core::{Cancel, Device, Elem, Rows};
@@ -51,6 +52,9 @@ impl Want {
 pub struct Pass<'a> {
     /// Which tokens get logits.
     pub want: Want,
+    /// Rows of images that take the place of embeddings, by absolute position. Those at positions that are not fed in
+    /// this pass are ignored.
+    pub embeds: &'a [Embed],
     /// Looked at before each layer.
     pub cancel: Option<&'a Cancel>,
     /// Called with each wanted position and its `vocab` logits, in order.
@@ -69,7 +73,7 @@ pub type HiddenSink<'a> = &'a mut dyn FnMut(usize, u64, &[f32]) -> Result<()>;
 impl Pass<'_> {
     /// A pass that wants this and listens to nothing.
     pub fn new(want: Want) -> Self {
-        Pass { want, cancel: None, logits: None, hidden: None, progress: None }
+        Pass { want, embeds: &[], cancel: None, logits: None, hidden: None, progress: None }
     }
 }
 

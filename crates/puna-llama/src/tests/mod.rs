@@ -3,6 +3,8 @@
 mod cache;
 mod formats;
 mod golden;
+mod images;
 mod load;
 mod rope;
 pub(crate) mod tiny;
+mod vision;

@@ -99,43 +99,48 @@ impl Weights {
         device: &mut dyn Device,
         watch: &mut LoadWatch<'_>,
     ) -> Result<Weights> {
-        let total_bytes = tensors.total_bytes();
-        let progress = LoadProgress { total_bytes, ..LoadProgress::default() };
         let (vocab, hidden) = (config.vocab_size, config.hidden);
-        let mut binder = Binder { config, names, tensors, device, watch, progress };
-        let embed = binder.matrix(&names.embed(), vocab, hidden)?;
+        let mut binder = Binder { config, names, file: Loader::new(tensors, device, watch) };
+        let embed = binder.file.matrix(&names.embed(), vocab, hidden)?;
         let inv_freq = binder.inv_freq()?;
         let mut layers = with_capacity(table.len())?;
         for (i, kind) in table.iter().enumerate() {
             layers.push(binder.layer(i, kind.moe)?);
         }
-        let norm = binder.vector(&names.norm(), hidden)?;
+        let norm = binder.file.vector(&names.norm(), hidden)?;
         let head = binder.head(embed)?;
         Ok(Weights { embed, inv_freq, layers, norm, head })
     }
 }
 
-/// What every binding needs.
-pub(super) struct Binder<'a, 'w> {
-    pub(super) config: &'a mut Config,
-    pub(super) names: &'a Names,
+/// The tensors of a file on their way to a device.
+pub(crate) struct Loader<'a, 'w> {
     tensors: &'a dyn TensorSource,
     device: &'a mut dyn Device,
     watch: &'a mut LoadWatch<'w>,
     progress: LoadProgress,
 }
 
-impl Binder<'_, '_> {
-    pub(super) fn contains(&self, name: &str) -> bool {
+impl<'a, 'w> Loader<'a, 'w> {
+    pub(crate) fn new(
+        tensors: &'a dyn TensorSource,
+        device: &'a mut dyn Device,
+        watch: &'a mut LoadWatch<'w>,
+    ) -> Self {
+        let progress = LoadProgress { total_bytes: tensors.total_bytes(), ..LoadProgress::default() };
+        Loader { tensors, device, watch, progress }
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.tensors.contains(name)
     }
 
-    pub(super) fn need(&self, name: &str) -> Result<Tensor> {
+    pub(crate) fn need(&self, name: &str) -> Result<Tensor> {
         self.tensors.find(name)?.ok_or_else(|| LlamaError::missing(name))
     }
 
     /// Loads the bytes of a tensor whole, and gives its matrix view: `n_rows` stored rows of `width`.
-    pub(super) fn load(&mut self, name: &str, tensor: &Tensor, n_rows: usize, width: usize) -> Result<Mat> {
+    pub(crate) fn load(&mut self, name: &str, tensor: &Tensor, n_rows: usize, width: usize) -> Result<Mat> {
         if self.watch.cancel.is_some_and(|c| c.is_cancelled()) {
             return Err(LlamaError::Cancelled);
         }
@@ -159,7 +164,7 @@ impl Binder<'_, '_> {
     }
 
     /// A `[n_out, n_in]` tensor, with its row scales where the file has them (`NAME_scale`).
-    pub(super) fn matrix(&mut self, name: &str, n_out: usize, n_in: usize) -> Result<Mat> {
+    pub(crate) fn matrix(&mut self, name: &str, n_out: usize, n_in: usize) -> Result<Mat> {
         let tensor = self.need(name)?;
         expect_shape(name, &tensor, &[n_out, n_in])?;
         let mut mat = self.load(name, &tensor, n_out, n_in)?;
@@ -180,12 +185,12 @@ impl Binder<'_, '_> {
     }
 
     /// A vector of exactly `len` finite values in any format and shape.
-    pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vector> {
+    pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Vector> {
         let values = values(name, &self.need(name)?)?;
         self.upload(name, values, len)
     }
 
-    fn upload(&mut self, name: &str, values: Vec<f32>, len: usize) -> Result<Vector> {
+    pub(crate) fn upload(&mut self, name: &str, values: Vec<f32>, len: usize) -> Result<Vector> {
         if values.len() != len {
             return Err(LlamaError::tensor(name, format!("{len} values"), values.len()));
         }
@@ -194,15 +199,24 @@ impl Binder<'_, '_> {
         let weight = self.device.load(&Region::from_vec(bytes))?;
         Ok(Vector { weight, offset: 0, len })
     }
+}
 
+/// What the binding of the text model needs.
+pub(super) struct Binder<'a, 'w> {
+    pub(super) config: &'a mut Config,
+    pub(super) names: &'a Names,
+    pub(super) file: Loader<'a, 'w>,
+}
+
+impl Binder<'_, '_> {
     fn inv_freq(&mut self) -> Result<Vector> {
         const NAME: &str = "rope_freqs.weight";
-        if self.contains(NAME) {
-            self.config.rope.scaling = RopeScaling::Divisors(values(NAME, &self.need(NAME)?)?);
+        if self.file.contains(NAME) {
+            self.config.rope.scaling = RopeScaling::Divisors(values(NAME, &self.file.need(NAME)?)?);
             self.config.validate()?;
         }
         let freqs = rope::inv_freq(&self.config.rope)?;
-        self.upload(NAME, freqs, self.config.rope.n_rot / 2)
+        self.file.upload(NAME, freqs, self.config.rope.n_rot / 2)
     }
 
     fn head(&mut self, embed: Mat) -> Result<Mat> {
@@ -211,19 +225,19 @@ impl Binder<'_, '_> {
         }
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden);
         let names = self.names.heads();
-        match names.into_iter().find(|name| self.contains(name)) {
-            Some(name) => self.matrix(name, vocab, hidden),
+        match names.into_iter().find(|name| self.file.contains(name)) {
+            Some(name) => self.file.matrix(name, vocab, hidden),
             None => Err(LlamaError::missing(names[1])),
         }
     }
 
     fn layer(&mut self, i: usize, moe: bool) -> Result<LayerWeights> {
         let hidden = self.config.hidden;
-        let attn_norm = self.vector(&self.names.attn_norm(i), hidden)?;
+        let attn_norm = self.file.vector(&self.names.attn_norm(i), hidden)?;
         let [q, k, v] = self.qkv(i)?;
         let q_width = self.config.n_heads * self.config.head_dim;
         let o = self.linear(&self.names.attn(i, Proj::O), hidden, q_width)?;
-        let ffn_norm = self.vector(&self.names.ffn_norm(i), hidden)?;
+        let ffn_norm = self.file.vector(&self.names.ffn_norm(i), hidden)?;
         let ffn = match moe {
             true => Ffn::Moe(self.moe(i)?),
             false => {
@@ -239,7 +253,7 @@ impl Binder<'_, '_> {
         let Config { hidden, n_heads, n_kv_heads, head_dim, .. } = *self.config;
         let (q, kv) = (n_heads * head_dim, n_kv_heads * head_dim);
         let fused = self.names.attn_qkv(i);
-        if !self.contains(&format!("{fused}.weight")) {
+        if !self.file.contains(&format!("{fused}.weight")) {
             return Ok([
                 self.linear(&self.names.attn(i, Proj::Q), q, hidden)?,
                 self.linear(&self.names.attn(i, Proj::K), kv, hidden)?,
@@ -261,10 +275,10 @@ impl Binder<'_, '_> {
 
     /// `NAME.weight`, and `NAME.bias` where it is there or must be.
     fn linear(&mut self, name: &str, n_out: usize, n_in: usize) -> Result<Linear> {
-        let w = self.matrix(&format!("{name}.weight"), n_out, n_in)?;
+        let w = self.file.matrix(&format!("{name}.weight"), n_out, n_in)?;
         let bias = format!("{name}.bias");
-        let bias = match self.config.attention_bias || self.contains(&bias) {
-            true => Some(self.vector(&bias, n_out)?),
+        let bias = match self.config.attention_bias || self.file.contains(&bias) {
+            true => Some(self.file.vector(&bias, n_out)?),
             false => None,
         };
         Ok(Linear { w, bias })
@@ -272,15 +286,15 @@ impl Binder<'_, '_> {
 
     pub(super) fn dense(&mut self, n_ff: usize, name: impl Fn(&Names, Part) -> String) -> Result<Dense> {
         let hidden = self.config.hidden;
-        let gate = self.matrix(&name(self.names, Part::Gate), n_ff, hidden)?;
-        let up = self.matrix(&name(self.names, Part::Up), n_ff, hidden)?;
-        let down = self.matrix(&name(self.names, Part::Down), hidden, n_ff)?;
+        let gate = self.file.matrix(&name(self.names, Part::Gate), n_ff, hidden)?;
+        let up = self.file.matrix(&name(self.names, Part::Up), n_ff, hidden)?;
+        let down = self.file.matrix(&name(self.names, Part::Down), hidden, n_ff)?;
         Ok(Dense { gate, up, down })
     }
 
     fn moe(&mut self, i: usize) -> Result<Moe> {
         let Config { hidden, n_experts, ff_shared, .. } = *self.config;
-        let router = self.matrix(&self.names.router(i), n_experts, hidden)?;
+        let router = self.file.matrix(&self.names.router(i), n_experts, hidden)?;
         let shared = self.dense(ff_shared, |names, part| names.shared(i, part))?;
         Ok(Moe { router, shared, experts: self.experts(i)? })
     }
@@ -300,7 +314,7 @@ pub(super) fn expect_shape(name: &str, tensor: &Tensor, expected: &[usize]) -> R
 }
 
 /// All values of a small tensor as F32, proven finite.
-fn values(name: &str, tensor: &Tensor) -> Result<Vec<f32>> {
+pub(crate) fn values(name: &str, tensor: &Tensor) -> Result<Vec<f32>> {
     let n = tensor.shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
     let wrong = |found: &dyn Display| LlamaError::tensor(name, "whole blocks of its shape's values", found);
     let n = n.filter(|&n| tensor.dtype.row_bytes(n) == Some(tensor.region.len()));

@@ -12,9 +12,9 @@ impl Binder<'_, '_> {
     pub(super) fn experts(&mut self, layer: usize) -> Result<Vec<Expert>> {
         let fused = self.names.experts_gate_up(layer);
         match self.names {
-            Names::Gguf if self.contains(&fused) => self.stacked_gate_up(layer, &fused),
+            Names::Gguf if self.file.contains(&fused) => self.stacked_gate_up(layer, &fused),
             Names::Gguf => self.stacked(layer),
-            Names::HuggingFace { .. } if self.contains(&fused) => self.in_out(layer, &fused),
+            Names::HuggingFace { .. } if self.file.contains(&fused) => self.in_out(layer, &fused),
             Names::HuggingFace { .. } => self.separate(layer),
         }
     }
@@ -91,19 +91,19 @@ impl Binder<'_, '_> {
     /// A `[n_experts, n_rows, width]` tensor as one matrix of all stored rows.
     fn stack(&mut self, name: &str, n_rows: usize, width: usize) -> Result<Mat> {
         let n_experts = self.config.n_experts;
-        let tensor = self.need(name)?;
+        let tensor = self.file.need(name)?;
         expect_shape(name, &tensor, &[n_experts, n_rows, width])?;
         let all = n_experts.checked_mul(n_rows);
         let all = all.ok_or_else(|| {
             LlamaError::tensor(name, "rows that fit this machine", format!("{:?}", tensor.shape))
         })?;
-        self.load(name, &tensor, all, width)
+        self.file.load(name, &tensor, all, width)
     }
 
     fn stack_scale(&mut self, name: &str, n_out: usize) -> Result<Option<Vector>> {
         let name = format!("{name}_scale");
         let len = self.config.n_experts.saturating_mul(n_out);
-        self.contains(&name).then(|| self.vector(&name, len)).transpose()
+        self.file.contains(&name).then(|| self.file.vector(&name, len)).transpose()
     }
 }
 

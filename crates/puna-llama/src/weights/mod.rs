@@ -6,6 +6,7 @@ mod names;
 mod source;
 
 pub use bind::{Bias, Dense, Ffn, LayerWeights, Linear, Moe, Weights};
+pub(crate) use bind::{Loader, values};
 pub use names::Names;
 pub use source::{GgufTensors, MemTensors, ShardTensors, Tensor, TensorSource};
 

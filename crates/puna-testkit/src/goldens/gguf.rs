@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use std::f64::consts::TAU;
 
 /// A tensor as the file has it.
-struct Stored {
+pub(super) struct Stored {
     name: String,
     /// Row-major; the file has it reversed.
     shape: Vec<usize>,
@@ -15,7 +15,8 @@ struct Stored {
     bytes: Vec<u8>,
 }
 
-pub(super) fn file(golden: &Golden, rounding: Rounding) -> Vec<u8> {
+/// The file, with what `more` adds to its metadata.
+pub(super) fn file(golden: &Golden, rounding: Rounding, more: impl FnOnce(&mut GgufWriter)) -> Vec<u8> {
     let config = golden.text_config();
     let mut tensors: Vec<Stored> =
         golden.tensors.iter().flat_map(|tensor| convert(config, tensor, rounding)).collect();
@@ -24,12 +25,18 @@ pub(super) fn file(golden: &Golden, rounding: Rounding) -> Vec<u8> {
     }
     let mut writer = GgufWriter::new();
     metadata(&mut writer, config, &golden.name);
-    for tensor in &tensors {
+    more(&mut writer);
+    write(writer, &tensors)
+}
+
+/// Adds the tensors and ends the file.
+pub(super) fn write(mut writer: GgufWriter, tensors: &[Stored]) -> Vec<u8> {
+    for tensor in tensors {
         let ne: Vec<u64> = tensor.shape.iter().rev().map(|&n| n as u64).collect();
         writer.tensor(&tensor.name, &ne, tensor.dtype).expect("a tensor");
     }
     let mut stream = writer.start(Vec::new()).expect("a header");
-    for tensor in &tensors {
+    for tensor in tensors {
         stream.write(&tensor.name, &tensor.bytes).expect("a tensor's bytes");
     }
     stream.finish().expect("a whole file")
@@ -131,7 +138,7 @@ fn convert(config: &Json, tensor: &Seeded, rounding: Rounding) -> Vec<Stored> {
 }
 
 /// A tensor in `dtype`, or in F32 where a row is no whole number of blocks.
-fn stored(name: String, shape: &[usize], values: &[f32], dtype: DType) -> Stored {
+pub(super) fn stored(name: String, shape: &[usize], values: &[f32], dtype: DType) -> Stored {
     let width = *shape.last().expect("a shape");
     let dtype = if dtype.row_bytes(width).is_some() { dtype } else { DType::F32 };
     Stored { name, shape: shape.to_vec(), dtype, bytes: encode(dtype, values, width) }

@@ -14,6 +14,11 @@
 
 mod gguf;
 mod huggingface;
+mod mmproj;
+mod vision;
+
+pub use mmproj::dequantised;
+pub use vision::{Off, VisionGolden};
 
 use crate::files::ModelDir;
 use crate::seeded;
@@ -174,7 +179,7 @@ impl Golden {
     ///
     /// F16 and Q8_0 files hold F32 where [`Rounding`] leaves values alone; a BF16 file holds rounded norms as F32.
     pub fn gguf(&self, rounding: Rounding) -> Vec<u8> {
-        gguf::file(self, rounding)
+        gguf::file(self, rounding, |_| ())
     }
 
     /// The model as one safetensors file; `rounding` is F32 or BF16.

@@ -90,10 +90,16 @@ impl Llama4Prompt {
     /// The segments of one message, header to end marker.
     pub fn message<'m>(&self, message: &'m Message) -> Result<Vec<Segment<'m>>, TextError> {
         let mut segments = Vec::from(header(message.role));
-        segments.extend(message.content.iter().map(|part| match part {
-            Part::Text(text) => Segment::Text(Cow::Borrowed(text)),
-            Part::Image(layout) => Segment::Image(*layout),
-        }));
+        for part in &message.content {
+            segments.push(match part {
+                Part::Text(text) => Segment::Text(Cow::Borrowed(text)),
+                Part::Image(layout) => Segment::Image(*layout),
+                Part::Picture(image) => {
+                    let found = format_args!("{image:?}");
+                    return Err(TextError::image("message", "an image cut into tiles", found));
+                }
+            });
+        }
         let mut waits = message.role == Role::Tool;
         if message.role == Role::Assistant {
             waits = message.stop_reason == StopReason::EndOfMessage || !message.tool_calls.is_empty();

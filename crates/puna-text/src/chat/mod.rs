@@ -4,6 +4,7 @@ mod calls;
 mod image;
 mod llama4;
 mod parse;
+mod picture;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -11,7 +12,8 @@ mod tools;
 pub use calls::parse_tool_calls;
 pub use image::{ImageLayout, ImageTokens};
 pub use llama4::{Encoder, Llama4Prompt, Segment};
-pub use parse::parse_messages;
+pub use parse::{ImageSource, OpenImage, parse_messages, parse_messages_with};
+pub use picture::{Image, MAX_SIDE};
 pub use tools::{ToolFormat, tools_in_system, tools_in_user};
 
 use crate::Json;
@@ -69,6 +71,26 @@ pub enum Part {
     Text(String),
     /// An image, by the tiles it was cut into.
     Image(ImageLayout),
+    /// An image, by its pixels; a model that sees must turn it into a [`Part::Image`] before it can be encoded.
+    Picture(Image),
+}
+
+impl From<Image> for Part {
+    fn from(image: Image) -> Self {
+        Part::Picture(image)
+    }
+}
+
+impl From<String> for Part {
+    fn from(text: String) -> Self {
+        Part::Text(text)
+    }
+}
+
+impl From<&str> for Part {
+    fn from(text: &str) -> Self {
+        Part::Text(text.into())
+    }
 }
 
 /// A call of a tool by the assistant.
@@ -137,8 +159,8 @@ impl Message {
 
     /// The message with a part added.
     #[must_use]
-    pub fn with(mut self, part: Part) -> Self {
-        self.content.push(part);
+    pub fn with(mut self, part: impl Into<Part>) -> Self {
+        self.content.push(part.into());
         self
     }
 

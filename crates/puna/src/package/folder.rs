@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Lift, Place};
 use crate::{LoadOptions, Phase};
 use puna_format::safetensors::{INDEX_FILE, SINGLE_FILE, SafeTensors, ShardIndex, ShardSet};
 use puna_format::{Limits, json};
-use puna_llama::Config;
+use puna_llama::{Config, VisionConfig};
 use std::fs;
 use std::path::Path;
 use std::string::{String, ToString};
@@ -28,6 +28,7 @@ pub(super) fn open(folder: &Path, options: &LoadOptions, watch: &Watch<'_>) -> R
         }
     }
     let tensors = tensors(folder, options, &limits, watch)?;
+    let vision = vision(folder, &parsed, &tensors, &limits)?;
     let settings = settings(folder)?;
     let template = match template_file(folder)? {
         Some(template) => Some(template),
@@ -40,10 +41,46 @@ pub(super) fn open(folder: &Path, options: &LoadOptions, watch: &Watch<'_>) -> R
         config,
         name,
         tensors,
+        vision,
+        mmproj: None,
         #[cfg(feature = "tokenizer")]
         tokenizer,
         template,
     })
+}
+
+/// The vision tower, where the weights have one: text-only exports may still describe it.
+fn vision(
+    folder: &Path,
+    config: &json::Value,
+    tensors: &Tensors,
+    limits: &Limits,
+) -> Result<Option<VisionConfig>, Error> {
+    if !tensors.with(|source| puna_llama::vision::is_in(source)) {
+        return Ok(None);
+    }
+    described(folder, config, limits)
+}
+
+/// What a folder without looking at its weights says of a vision tower.
+pub(super) fn vision_config(folder: &Path) -> Result<Option<VisionConfig>, Error> {
+    let Some(bytes) = small_file(folder, "config.json")? else { return Ok(None) };
+    let limits = Limits::default();
+    let config = json::parse(&bytes, &limits).lift().place(folder.join("config.json").display())?;
+    described(folder, &config, &limits)
+}
+
+/// `vision_config` of `config.json`, and what `preprocessor_config.json` adds to it.
+fn described(folder: &Path, config: &json::Value, limits: &Limits) -> Result<Option<VisionConfig>, Error> {
+    const PREPROCESSOR: &str = "preprocessor_config.json";
+    let vision = VisionConfig::from_hf(config).lift().place(folder.join("config.json").display())?;
+    let Some(mut vision) = vision else { return Ok(None) };
+    if let Some(bytes) = small_file(folder, PREPROCESSOR)? {
+        let apply =
+            json::parse(&bytes, limits).lift().and_then(|json| vision.apply_preprocessor(&json).lift());
+        apply.place(folder.join(PREPROCESSOR).display())?;
+    }
+    Ok(Some(vision))
 }
 
 /// The whole of a small file, or `None` if there is none.

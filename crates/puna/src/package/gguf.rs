@@ -40,6 +40,8 @@ fn from_headers(headers: Vec<Gguf>, files: Vec<Region>, options: &LoadOptions) -
         config,
         name,
         tensors: Tensors::Gguf { set, files },
+        vision: None,
+        mmproj: None,
         #[cfg(feature = "tokenizer")]
         tokenizer,
         template,
@@ -121,6 +123,28 @@ pub(super) fn open(
         files.push(file);
     }
     from_headers(headers, files, options).place(path.display())
+}
+
+/// Adds the vision tower of an `mmproj` file.
+#[cfg(feature = "std")]
+pub(super) fn mmproj(
+    package: &mut Package,
+    path: &std::path::Path,
+    options: &LoadOptions,
+    watch: &super::Watch<'_>,
+) -> Result<(), Error> {
+    use crate::error::Place;
+    let access = options.file_access.unwrap_or_default();
+    let file = crate::map::region(path, access, &watch.cancel, |_| {}).place(path.display())?;
+    let open = || {
+        let limits = limits(options);
+        let set = GgufSet::join(alloc::vec![Gguf::read(file.bytes(), &limits).lift()?], &limits).lift()?;
+        Ok((puna_llama::VisionConfig::from_gguf(&set.metadata).lift()?, set))
+    };
+    let (vision, set) = open().place(path.display())?;
+    package.vision = Some(vision);
+    package.mmproj = Some(Tensors::Gguf { set, files: alloc::vec![file] });
+    Ok(())
 }
 
 /// The paths of all files of the model that `path` belongs to.

@@ -17,13 +17,17 @@ use puna_core::{Cancel, Region};
 use puna_format::Limits;
 use puna_format::gguf::GgufSet;
 use puna_llama::weights::{GgufTensors, Names, TensorSource};
-use puna_llama::{Config, LayerTable};
+use puna_llama::{Config, LayerTable, VisionConfig};
 
 /// Everything a model is made of. Weights are only located.
 pub struct Package {
     pub(crate) config: Config,
     pub(crate) name: Option<String>,
     pub(crate) tensors: Tensors,
+    /// What the vision tower is, if there is one.
+    pub(crate) vision: Option<VisionConfig>,
+    /// Its tensors, where they are in a file of their own.
+    pub(crate) mmproj: Option<Tensors>,
     #[cfg(feature = "tokenizer")]
     pub(crate) tokenizer: Option<puna_text::Tokenizer>,
     pub(crate) template: Option<String>,
@@ -129,7 +133,20 @@ impl Package {
     #[cfg(feature = "std")]
     pub fn open(path: &std::path::Path, options: &LoadOptions) -> Result<Self, Error> {
         let watch = Watch::new(options);
-        if path.is_dir() { folder::open(path, options, &watch) } else { gguf::open(path, options, &watch) }
+        let mut package = if path.is_dir() {
+            folder::open(path, options, &watch)?
+        } else {
+            gguf::open(path, options, &watch)?
+        };
+        if let Some(path) = &options.mmproj {
+            gguf::mmproj(&mut package, path, options, &watch)?;
+        }
+        if let Some(vision) = package.vision.as_ref().filter(|v| v.projected != package.config.hidden) {
+            let (expected, found) = (package.config.hidden, vision.projected);
+            let message = format_args!("vision tower: expected rows of {expected} values, found {found}");
+            return Err(Error::new(crate::ErrorKind::BadFile, message));
+        }
+        Ok(package)
     }
 
     /// Takes the bytes of one GGUF file.
@@ -145,6 +162,16 @@ impl Package {
         &self.config
     }
 
+    /// The vision tower's configuration, if the model has one.
+    pub fn vision(&self) -> Option<&VisionConfig> {
+        self.vision.as_ref()
+    }
+
+    /// Runs `f` with the source that the vision tower is bound from.
+    pub(crate) fn with_vision<R>(&self, f: impl FnOnce(&dyn TensorSource) -> R) -> R {
+        self.mmproj.as_ref().unwrap_or(&self.tensors).with(f)
+    }
+
     /// What every layer is.
     ///
     /// # Errors
@@ -157,9 +184,11 @@ impl Package {
         self.tensors.with(table).lift()
     }
 
-    /// All tensors in the order of their files.
+    /// All tensors in the order of their files, those of the vision tower's own file last.
     pub fn list(&self) -> Vec<Listed> {
-        self.tensors.list()
+        let mut all = self.tensors.list();
+        all.extend(self.mmproj.iter().flat_map(Tensors::list));
+        all
     }
 
     /// The model's name, if the file says one.
@@ -208,6 +237,30 @@ pub(crate) fn overrides(options: &LoadOptions) -> Result<Vec<(String, serde_json
         Ok((key.clone(), value))
     };
     options.overrides.iter().map(parse).collect()
+}
+
+/// What the vision tower of a folder or of an `mmproj` file is, without its weights; `None` where neither says.
+///
+/// # Errors
+/// Whatever is wrong with the description.
+#[cfg(feature = "std")]
+pub fn vision_config(
+    path: &std::path::Path,
+    mmproj: Option<&std::path::Path>,
+) -> Result<Option<VisionConfig>, Error> {
+    use crate::error::Place;
+    match mmproj {
+        Some(file) => {
+            let read = || {
+                let region = crate::map::region(file, crate::FileAccess::Map, &Cancel::new(), |_| {})?;
+                let gguf = puna_format::gguf::Gguf::read(region.bytes(), &Limits::default()).lift()?;
+                VisionConfig::from_gguf(&gguf.metadata).lift()
+            };
+            read().place(file.display()).map(Some)
+        }
+        None if path.is_dir() => folder::vision_config(path),
+        None => Ok(None),
+    }
 }
 
 /// The tokenizer of a GGUF file, a Hugging Face folder, a `tokenizer.json` or a rank file, without its model.

@@ -3,7 +3,10 @@
 //! A task is one key/value head, a tile of query rows (all query heads of the group) and a range of keys. Many rows
 //! give enough tasks; few rows (decode) are also split by keys, and the parts are put together afterwards in order.
 
+mod all;
 mod step;
+
+pub(crate) use all::attend_all;
 
 use super::kv_append::check_block;
 use super::simd;
@@ -112,7 +115,11 @@ pub(crate) fn attend(device: &mut CpuDevice, op: &Attend<'_>) -> Result<(), Devi
             let tile = shape.n_tiles - 1 - tile;
             let mut state = State::new(worker.attend.values_mut(), shape.vectors(), shape.padded);
             let rows = shape.rows(tile);
-            state.load_queries(q, op, head, shape.group, rows.clone());
+            let (group, d) = (shape.group, shape.head_dim);
+            let starts = rows
+                .clone()
+                .flat_map(|row| (0..group).map(move |g| row * op.q.width + (head * group + g) * d));
+            state.load_queries(q, rows.len() * group, starts, d, op.scale);
             visit(isa, buffers, op, &shape, head, &mut state, rows.clone(), shape.keys(op, tile, part));
             if parts == 1 {
                 finish(&state, op, &shape, head, rows, &out);

@@ -10,7 +10,6 @@ use crate::ops::simd::{Kernel, Simd};
 use core::array::from_fn;
 use core::ops::Range;
 use half::f16;
-use puna_core::ops::Attend;
 
 /// Keys of a step at most. Their vectors, converted to F32, stay in the L1 cache.
 pub(super) const KEYS: usize = 32;
@@ -59,21 +58,19 @@ impl<'a> State<'a> {
         self.largest.fill(f32::NEG_INFINITY);
     }
 
-    /// Starts with the query vectors of one group of heads, scaled.
+    /// Starts with `n` query vectors of `d` values, which begin at `starts` in `q`, scaled.
     pub(super) fn load_queries(
         &mut self,
         q: &[f32],
-        op: &Attend<'_>,
-        head: usize,
-        group: usize,
-        rows: Range<usize>,
+        n: usize,
+        starts: impl Iterator<Item = usize>,
+        d: usize,
+        scale: f32,
     ) {
-        self.clear(rows.len() * group);
-        let d = op.kv.head_dim;
-        let heads = rows.flat_map(|row| (0..group).map(move |g| row * op.q.width + (head * group + g) * d));
-        for (start, query) in heads.zip(self.queries.chunks_exact_mut(self.padded)) {
+        self.clear(n);
+        for (start, query) in starts.zip(self.queries.chunks_exact_mut(self.padded)) {
             let (values, padding) = query.split_at_mut(d);
-            values.iter_mut().zip(&q[start..start + d]).for_each(|(to, q)| *to = q * op.scale);
+            values.iter_mut().zip(&q[start..start + d]).for_each(|(to, q)| *to = q * scale);
             padding.fill(0.0);
         }
     }
