@@ -100,6 +100,7 @@ fn as_json(model: &Model, args: &VisionArgs, cuts: &[Cut]) -> Value {
             "path": path.display().to_string(),
             "width": cut.image.width(),
             "height": cut.image.height(),
+            "canvas": [cut.canvas.rows, cut.canvas.cols],
             "rows": cut.canvas.rows,
             "cols": cut.canvas.cols,
             "resized": [cut.canvas.height, cut.canvas.width],
