@@ -7,8 +7,9 @@
 needs torch, transformers (2.15 and 5.23 were measured) and numpy. PyTorch runs transformers' Llama4VisionModel and
 projector with scaled_dot_product_attention under inference_mode. Weights are rounded to BF16 for both; puna reads them
 as BF16 (or Q8_0), PyTorch as float32 holds the same values in F32. Each round encodes with one after the other; printed
-are medians, the median and the range of the rounds' ratios (above 1: puna is faster), and how far the features of the
-first tile are apart, relative to their root mean square.
+are medians of seconds and of processor seconds of all threads (which busy neighbours disturb less), the median and the
+range of the rounds' ratios (above 1: puna is faster), and how far the features are apart, relative to their root mean
+square.
 """
 
 import argparse
@@ -93,7 +94,7 @@ class Puna:
     def encode(self, threads, tiles):
         self.process.stdin.write(f"{threads} {tiles}\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return tuple(map(float, self.process.stdout.readline().split()))
 
 
 def main():
@@ -118,9 +119,9 @@ def main():
         torch.set_num_threads(threads)
         pixels = pixels.to(getattr(torch, name))
         with torch.inference_mode():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             out = towers[name](pixels)
-            return time.perf_counter() - start, out
+            return (time.perf_counter() - start, time.process_time() - used), out
 
     first = True
     for threads in map(int, args.threads):
@@ -142,13 +143,14 @@ def main():
                     for name, theirs in features.items():
                         off = (ours - theirs.float()).square().mean().sqrt() / theirs.float().square().mean().sqrt()
                         print(f"features: puna {weights} and torch {name} are {off.item():.2e} apart")
-            for name, seconds in times.items():
-                line = f"{threads} threads, {tiles} tiles: {name:>9} {statistics.median(seconds):8.3f} s"
-                if name in punas:
-                    for other in towers:
-                        ratios = sorted(a / b for a, b in zip(times[other], seconds))
-                        line += f"   torch {other} / puna {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-                print(line, flush=True)
+            for name, rounds in times.items():
+                wall, cpu = (statistics.median(r[i] for r in rounds) for i in (0, 1))
+                print(f"{threads} threads, {tiles} tiles: {name:>9} {wall:8.3f} s, {cpu:8.3f} processor s")
+                for other in towers if name in punas else ():
+                    for i, kind in enumerate(("seconds", "processor seconds")):
+                        r = sorted(a[i] / b[i] for a, b in zip(times[other], rounds))
+                        line = f"    torch {other} / puna {name}, {kind}: {statistics.median(r):.2f}"
+                        print(f"{line} ({r[0]:.2f} to {r[-1]:.2f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 //! `cargo bench -p puna-benches --bench vision -- [--weights bf16,q8_0] [--layers 34] [--tiles 1,5] [--threads 1,2]
 //! [--rounds 5] [--batch 4]`
 //!
-//! Each round measures the peak of every number of threads, then encodes; a line gives the median of the rounds' times
-//! and of their shares of the peak, and the best. With `--layers` below 34 the adapter's part is larger than it should.
+//! Each round measures the peaks on as many threads, encodes, and measures the peaks again. A line gives medians of the
+//! rounds, and the best of them in brackets: seconds; then, by the seconds of processor time of all threads (as Linux
+//! counts them, so that busy neighbours count for less), operations, the peaks, and the share of the peak that was
+//! reached. With `--layers` below 34 the adapter's part is larger than it should.
 //!
-//! `--serve FORMAT` answers lines `THREADS TILES` with the seconds of an encoding, for measurements in turns with other
-//! programs; `--features FILE` then gets the features of the first, F32 and little-endian.
+//! `--serve FORMAT` answers lines `THREADS TILES` with the seconds of an encoding and of processor time, for measurements
+//! in turns with other programs; `--features FILE` then gets the features of the first, F32 and little-endian.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -92,8 +94,8 @@ impl Towers {
         Towers { config, batch: options.batch, tensors, loaded: BTreeMap::new() }
     }
 
-    /// Seconds of an encoding of `n` tiles on so many threads.
-    fn encode(&mut self, threads: usize, n: usize) -> (f64, Features) {
+    /// Seconds and processor seconds of an encoding of `n` tiles on so many threads.
+    fn encode(&mut self, threads: usize, n: usize) -> ([f64; 2], Features) {
         let (device, tower) = self.loaded.entry(threads).or_insert_with(|| {
             let options = CpuOptions { threads: Threads::Count(threads), ..CpuOptions::default() };
             let mut device = CpuDevice::new(options).unwrap();
@@ -101,25 +103,39 @@ impl Towers {
             (device, tower)
         });
         let tiles = tiles(&self.config, n);
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), processor());
         let mut watch = Encode { batch: self.batch, ..Encode::default() };
         let features = tower.encode(device, &tiles, &mut watch).unwrap();
-        (start.elapsed().as_secs_f64(), features)
+        let seconds = start.elapsed().as_secs_f64();
+        ([seconds, used.map_or(seconds, |before| processor().unwrap_or(before) - before)], features)
     }
 }
 
-/// Operations a second of all threads at once.
+/// Seconds that the living threads of this process have run, where Linux tells.
+fn processor() -> Option<f64> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    let seconds =
+        |stat: String| stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).map(|ns| ns / 1e9);
+    tasks.map(|t| seconds(std::fs::read_to_string(t.ok()?.path().join("schedstat")).ok()?)).sum()
+}
+
+/// Operations a processor second while so many threads do nothing else.
 fn peak(threads: usize, burst: impl Fn() -> f64 + Sync) -> f64 {
+    let used = || std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let used = || used().and_then(|stat| stat.split(' ').next()?.parse::<f64>().ok()).map(|ns| ns / 1e9);
     let one = || {
-        let (start, mut done) = (Instant::now(), 0.0);
+        let (start, before, mut done) = (Instant::now(), used(), 0.0);
         while start.elapsed().as_secs_f64() < PEAK {
             done += burst();
         }
-        done / start.elapsed().as_secs_f64()
+        let seconds = start.elapsed().as_secs_f64();
+        [done, before.map_or(seconds, |before| used().unwrap_or(before) - before)]
     };
     std::thread::scope(|s| {
         let running: Vec<_> = (0..threads).map(|_| s.spawn(one)).collect();
-        running.into_iter().map(|t| t.join().unwrap()).sum()
+        let all = running.into_iter().map(|t| t.join().unwrap());
+        let [done, seconds] = all.fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
+        done / seconds
     })
 }
 
@@ -144,37 +160,40 @@ fn measure(options: &Options, dtype: DType) {
     );
     for &threads in &options.threads {
         for &n in &options.tiles {
-            let (mut times, mut peaks, mut shares) = (vec![], [vec![], vec![]], [vec![], vec![]]);
+            let (mut times, mut rates) = (vec![], vec![]);
+            let (mut peaks, mut shares) = ([vec![], vec![]], [vec![], vec![]]);
             towers.encode(threads, n);
             for _ in 0..options.rounds {
                 let before = [
                     peak(threads, peak::float_burst),
                     peak(threads, || peak::byte_burst().unwrap_or(f64::NAN)),
                 ];
-                let (seconds, _) = towers.encode(threads, n);
+                let ([seconds, used], _) = towers.encode(threads, n);
                 let after = [
                     peak(threads, peak::float_burst),
                     peak(threads, || peak::byte_burst().unwrap_or(f64::NAN)),
                 ];
                 times.push(seconds);
+                let rate = n as f64 * per_tile / used;
+                rates.push(rate / 1e9);
                 for i in 0..2 {
                     let peak = (before[i] + after[i]) / 2.0;
                     peaks[i].push(peak / 1e9);
-                    shares[i].push(100.0 * n as f64 * per_tile / seconds / peak);
+                    shares[i].push(100.0 * rate / peak);
                 }
             }
             let best = |v: &[f64], f: fn(f64, f64) -> f64| v.iter().copied().reduce(f).unwrap();
             let fastest = best(&times, f64::min);
             let time = median(times);
             print!(
-                "{threads:>7} {n:>6} {time:>8.2} {:>7} {:>7.2} {:>7.1}",
+                "{threads:>7} {n:>6} {time:>8.2} {:>7} {:>7.2} | {:>6.1}",
                 format!("({fastest:.2})"),
                 time / n as f64,
-                n as f64 * per_tile / time / 1e9
+                median(rates)
             );
             for (peaks, shares) in peaks.into_iter().zip(shares) {
                 let best = best(&shares, f64::max);
-                print!("{:>11.1} {:>8.1}% {:>8}", median(peaks), median(shares), format!("({best:.1})"));
+                print!("{:>10.1} {:>9.1}% {:>7}", median(peaks), median(shares), format!("({best:.1})"));
             }
             println!();
         }
@@ -189,12 +208,12 @@ fn serve(options: &Options) {
         let line = line.unwrap();
         let mut numbers = line.split_whitespace().map(|n| n.parse::<usize>().unwrap());
         let (threads, n) = (numbers.next().unwrap(), numbers.next().unwrap());
-        let (seconds, encoded) = towers.encode(threads, n);
+        let ([seconds, used], encoded) = towers.encode(threads, n);
         if let Some(file) = features.take() {
             let bytes: Vec<u8> = encoded.values().iter().flat_map(|v| v.to_le_bytes()).collect();
             std::fs::write(file, bytes).unwrap();
         }
-        println!("{seconds}");
+        println!("{seconds} {used}");
         std::io::stdout().flush().unwrap();
     }
 }

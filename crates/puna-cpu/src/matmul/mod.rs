@@ -130,8 +130,8 @@ impl Kernels {
         }
     }
 
-    /// Whether products with codes up to `limit` are sooner had from 16-bit codes: where bytes would overflow sums of two
-    /// products.
+    /// Whether products with codes up to `limit` are sooner had from 16-bit codes: where sums of two products of bytes
+    /// would overflow.
     fn wide(&self, limit: i32) -> bool {
         matches!(self.isa, Isa::Avx2(_)) && limit > tile::LARGEST
     }
@@ -192,10 +192,20 @@ impl Kernels {
         scratch: &mut Scratch,
         tile: &mut [f32],
     ) {
+        if let Form::Steps { wide: true, .. } = x.form {
+            let scratch = &mut scratch.wide;
+            return match w.mat.dtype {
+                DType::Q8_0 => wide::product::<blocks::Q8_0>(self, *w, *x, outs, scratch, tile),
+                DType::IQ4_NL => wide::product::<blocks::IQ4_NL>(self, *w, *x, outs, scratch, tile),
+                DType::IQ4_XS => wide::product::<blocks::IQ4_XS>(self, *w, *x, outs, scratch, tile),
+                // The others fit in bytes and never have this form.
+                _ => tile.fill(f32::NAN),
+            };
+        }
         macro_rules! by_format {
             ($($format:ident),*) => {
                 match w.mat.dtype {
-                    $(DType::$format => self.blocks::<blocks::$format>(w, x, outs, scratch, tile),)*
+                    $(DType::$format => self.blocks::<blocks::$format>(w, x, outs, &mut scratch.tile, tile),)*
                     // Plain formats never have an integer form.
                     _ => tile.fill(f32::NAN),
                 }
@@ -209,16 +219,11 @@ impl Kernels {
         w: &MatRef<'_>,
         x: &Packed<'_>,
         outs: Range<usize>,
-        scratch: &mut Scratch,
+        scratch: &mut TileScratch,
         tile: &mut [f32],
     ) {
         match x.form {
-            Form::Steps { wide: false, .. } => {
-                tile::product::<B>(self, *w, *x, outs, &mut scratch.tile, tile);
-            }
-            Form::Steps { wide: true, .. } => {
-                wide::product::<B>(self, *w, *x, outs, &mut scratch.wide, tile);
-            }
+            Form::Steps { .. } => tile::product::<B>(self, *w, *x, outs, scratch, tile),
             _ => self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> }),
         }
     }

@@ -12,7 +12,7 @@ use core::ops::Range;
 /// Up to this many rows, plain weights are read where they are; beyond, they are expanded to floats first.
 const FEW_ROWS: usize = 4;
 /// Up to this many rows, dot products are faster than to make columns of the weights.
-const SOME_ROWS: usize = 24;
+const SOME_ROWS: usize = 32;
 /// Outputs whose rows are expanded for dot products.
 const DOT_OUTS: usize = 32;
 /// Rows whose activations stay in the second-level cache while the weights of a panel pass by.
@@ -24,15 +24,12 @@ pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
     if p.x.form == Form::F32 && p.x.n_rows > SOME_ROWS {
         for depth in chunks(0..p.w.mat.n_in, DEPTH) {
             for outs in chunks(p.outs.clone(), OUTS) {
-                let FloatScratch { panel, rows } = &mut *p.scratch;
-                kernels.enter(Pack {
-                    w: p.w,
-                    depth: &depth,
-                    outs: &outs,
-                    rows,
-                    panel,
-                    source: PhantomData::<S>,
-                });
+                for rows in chunks(outs.clone(), 8) {
+                    let (to, source) = (&mut *p.scratch.rows, PhantomData::<S>);
+                    let first = rows.start - outs.start;
+                    kernels.enter(Expand { w: p.w, rows, at: depth.start, n: depth.len(), to, source });
+                    kernels.enter(Columns { scratch: &mut *p.scratch, first, depth: depth.len() });
+                }
                 multiply(kernels, &mut p, &depth, &outs);
             }
         }
@@ -48,13 +45,13 @@ pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
                     *row = &p.w.row(o)[depth.start * S::SIZE..depth.end * S::SIZE];
                 }
             } else {
-                let (panel, source) = (&mut *p.scratch.panel, PhantomData::<S>);
+                let (to, source) = (&mut *p.scratch.panel, PhantomData::<S>);
                 kernels.enter(Expand {
                     w: p.w,
                     rows: outs.clone(),
                     at: depth.start,
                     n: depth.len(),
-                    panel,
+                    to,
                     source,
                 });
                 for (row, panel) in rows.iter_mut().zip(p.scratch.panel.chunks_exact(STRIDE)) {
@@ -85,45 +82,33 @@ struct Expand<'a, S> {
     rows: Range<usize>,
     at: usize,
     n: usize,
-    panel: &'a mut [f32],
+    to: &'a mut [f32],
     source: PhantomData<S>,
 }
 
 impl<S: Source> Kernel for Expand<'_, S> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        for (panel, r) in self.panel.chunks_exact_mut(STRIDE).zip(self.rows) {
-            S::expand(l, self.w.row(r), self.at, &mut panel[..self.n]);
+        for (to, r) in self.to.chunks_exact_mut(STRIDE).zip(self.rows) {
+            S::expand(l, self.w.row(r), self.at, &mut to[..self.n]);
         }
     }
 }
 
-/// Unpacks a panel. Beyond the last output, its weights are repeated: nothing reads those sums.
-struct Pack<'a, S> {
-    w: MatRef<'a>,
-    depth: &'a Range<usize>,
-    outs: &'a Range<usize>,
-    rows: &'a mut [f32],
-    panel: &'a mut [f32],
-    source: PhantomData<S>,
+/// Turns eight expanded rows into columns `first..first + 8` of the panel.
+struct Columns<'a> {
+    scratch: &'a mut FloatScratch,
+    first: usize,
+    depth: usize,
 }
 
-impl<S: Source> Kernel for Pack<'_, S> {
+impl Kernel for Columns<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let width = const { panel::width::<L>() };
-        let Self { w, depth, outs, rows, panel, .. } = self;
-        let panel: &mut [u32] = bytemuck::cast_slice_mut(panel);
-        let groups = panel.chunks_exact_mut(depth.len() * width);
-        for (group_outs, group) in chunks(outs.clone(), width).zip(groups) {
-            for lane in (0..group_outs.len()).step_by(8) {
-                for (i, row) in rows.chunks_exact_mut(STRIDE).enumerate() {
-                    let o = (group_outs.start + lane + i).min(outs.end - 1);
-                    S::expand(l, w.row(o), depth.start, &mut row[..depth.len()]);
-                }
-                panel::columns(l, rows, STRIDE, depth.len(), &mut group[lane..], width);
-            }
-        }
+        let FloatScratch { panel, rows } = self.scratch;
+        let group = &mut panel[self.first / width * width * self.depth + self.first % width..];
+        panel::columns(l, rows, STRIDE, self.depth, bytemuck::cast_slice_mut(group), width);
     }
 }
 
