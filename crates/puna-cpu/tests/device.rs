@@ -636,7 +636,7 @@ fn positions_rotation_and_shuffle_of_patches() {
 #[test]
 fn attention_in_both_directions() {
     many(15, |devices, random| {
-        let (groups, group) = (1 + random.below(3), random.width(&[5, 80]));
+        let (groups, group) = (1 + random.below(3), random.width(&[5, 48, 49, 80, 150]));
         let (heads, head_dim) = (1 + random.below(4), random.width(&[8, 100]));
         let (n, width) = (groups * group, heads * head_dim);
         let [q, k, v, out] = [0; 4].map(|_| devices.rows(random, n, width));

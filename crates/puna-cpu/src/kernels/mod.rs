@@ -4,4 +4,6 @@ pub(crate) mod blocks;
 pub(crate) mod dot;
 pub(crate) mod float;
 pub(crate) mod lanes;
+pub(crate) mod panel;
 pub(crate) mod tile;
+pub(crate) mod wide;

@@ -7,7 +7,8 @@
 
 use super::blocks::{Block, Shape, Step};
 use super::lanes::{Kernel, Lanes};
-use crate::matmul::{Kernels, MatRef, Packed};
+use super::panel::transpose;
+use crate::matmul::{Kernels, MatRef, Packed, STEP};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -17,26 +18,16 @@ use core::ops::Range;
 const OUTS: usize = 64;
 /// Steps of a slab.
 const STEPS: usize = 32;
-/// Rows that pass while a slab stays unpacked.
-const ROWS: usize = 512;
+/// Most rows that pass while a slab stays unpacked.
+const ROWS: usize = 1024;
 /// Rows whose activations stay in the second-level cache while all outputs of a slab use them.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
 
-/// 32 activations of a row.
-#[derive(Clone, Copy)]
-struct XStep {
-    /// Four codes each; 128 is added to a code where the lanes want it so.
-    codes: [u32; 8],
-    /// Their scale.
-    d: f32,
-    /// The scale times the sum of the codes of each half.
-    sums: [f32; 2],
-}
+/// No code that these kernels multiply is larger, or sums of two products would overflow with AVX2.
+pub(crate) const LARGEST: i32 = 64;
 
-/// Working memory of the kernel, about 1 MiB.
+/// Working memory of the kernel, 370 KiB.
 pub(crate) struct TileScratch {
-    /// `[STEPS][ROWS]`.
-    x: Vec<XStep>,
     /// `[OUTS / width][STEPS][8][width]`, four codes each.
     codes: Vec<u32>,
     /// `[OUTS / width][STEPS][2][width]`.
@@ -58,7 +49,6 @@ impl TileScratch {
             Ok(vec)
         }
         Ok(Self {
-            x: filled(XStep { codes: [0; 8], d: 0.0, sums: [0.0; 2] }, STEPS * ROWS)?,
             codes: filled(0, OUTS * STEPS * 8)?,
             scale: filled(0.0, OUTS * STEPS * 2)?,
             min: filled(0.0, OUTS * STEPS * 2)?,
@@ -82,9 +72,9 @@ pub(crate) fn product<B: Block>(
     scratch: &mut TileScratch,
     tile: &mut [f32],
 ) {
-    for rows in chunks(0..x.n_rows, ROWS) {
+    let rows_at_once = x.n_rows.div_ceil(x.n_rows.div_ceil(ROWS));
+    for rows in chunks(0..x.n_rows, rows_at_once) {
         for slab in chunks(0..x.n_in / 32, STEPS) {
-            kernels.enter(Gather { x, rows: &rows, slab: &slab, limit: B::Shape::LIMIT, to: &mut scratch.x });
             for part in chunks(outs.clone(), OUTS) {
                 kernels.enter(Unpack { w, outs: &part, slab: &slab, scratch, block: PhantomData::<B> });
                 let at = Place {
@@ -92,41 +82,10 @@ pub(crate) fn product<B: Block>(
                     n_outs: part.len(),
                     first: part.start - outs.start,
                     stride: outs.len(),
+                    first_step: slab.start,
                     n_steps: slab.len(),
-                    add: slab.start > 0,
                 };
-                kernels.enter(Multiply { at, scratch, tile, shape: PhantomData::<B::Shape> });
-            }
-        }
-    }
-}
-
-/// Puts the activations of a step side by side.
-struct Gather<'a> {
-    x: Packed<'a>,
-    rows: &'a Range<usize>,
-    slab: &'a Range<usize>,
-    limit: i32,
-    to: &'a mut [XStep],
-}
-
-impl Kernel for Gather<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
-        let bias = if L::biased(self.limit) { 0x8080_8080 } else { 0 };
-        for (to, r) in self.rows.clone().enumerate() {
-            let row = self.x.q8(r);
-            for (i, s) in self.slab.clone().enumerate() {
-                let x = &mut self.to[i * ROWS + to];
-                for (words, codes) in x.codes.as_chunks_mut::<4>().0.iter_mut().zip(row.halves(s)) {
-                    for (word, codes) in words.iter_mut().zip(codes.as_chunks().0) {
-                        *word = u32::from_le_bytes(*codes) ^ bias;
-                    }
-                }
-                let d = row.scale(s);
-                let sums = row.sums(s);
-                x.d = d;
-                x.sums = [d * f32::from(sums[0]), d * f32::from(sums[1])];
+                kernels.enter(Multiply { at, x, scratch, tile, shape: PhantomData::<B::Shape> });
             }
         }
     }
@@ -169,16 +128,14 @@ impl<B: Block> Kernel for Unpack<'_, B> {
                     for (j, codes) in codes.iter().enumerate() {
                         l.store(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
                     }
-                    if L::biased(B::Shape::LIMIT) {
-                        let halves = codes.as_chunks::<4>().0;
-                        let (mut low, high) = (bias(l, &halves[0]), bias(l, &halves[1]));
-                        if B::Shape::HALVES {
-                            l.store(high, &mut scratch.start[(2 * at + 1) * width + lane..]);
-                        } else {
-                            low = l.add32(low, high);
-                        }
-                        l.store(low, &mut scratch.start[2 * at * width + lane..]);
+                    let halves = codes.as_chunks::<4>().0;
+                    let (mut low, high) = (bias(l, &halves[0]), bias(l, &halves[1]));
+                    if B::Shape::HALVES {
+                        l.store(high, &mut scratch.start[(2 * at + 1) * width + lane..]);
+                    } else {
+                        low = l.add32(low, high);
                     }
+                    l.store(low, &mut scratch.start[2 * at * width + lane..]);
                     for half in 0..if B::Shape::HALVES { 2 } else { 1 } {
                         let lanes = (2 * at + half) * width + lane..(2 * at + half) * width + lane + 8;
                         for (to, steps) in scratch.scale[lanes.clone()].iter_mut().zip(&unpacked) {
@@ -193,28 +150,7 @@ impl<B: Block> Kernel for Unpack<'_, B> {
                 }
             }
         }
-        if !L::biased(B::Shape::LIMIT) {
-            scratch.start.fill(0);
-        }
     }
-}
-
-/// Turns eight rows of eight 32-bit values into columns.
-#[inline(always)]
-fn transpose<L: Lanes>(l: L, rows: [L::V; 8]) -> [L::V; 8] {
-    let mut columns = [l.splat8(0); 8];
-    // Columns 0 to 3 in the low halves, 4 to 7 in the high ones: of the rows 0 to 3, then of 4 to 7.
-    for (rows, columns) in rows.as_chunks::<4>().0.iter().zip(columns.as_chunks_mut::<4>().0) {
-        let (a, b) = (l.zip32_low(rows[0], rows[1]), l.zip32_low(rows[2], rows[3]));
-        let (c, d) = (l.zip32_high(rows[0], rows[1]), l.zip32_high(rows[2], rows[3]));
-        *columns = [l.zip64_low(a, b), l.zip64_high(a, b), l.zip64_low(c, d), l.zip64_high(c, d)];
-    }
-    let parts = columns;
-    for j in 0..4 {
-        columns[j] = l.halves_low(parts[j], parts[j + 4]);
-        columns[j + 4] = l.halves_high(parts[j], parts[j + 4]);
-    }
-    columns
 }
 
 /// -128 times the sum of 16 codes for each of eight outputs: what adding 128 to the activations must be corrected by.
@@ -232,9 +168,9 @@ struct Place<'a> {
     n_outs: usize,
     first: usize,
     stride: usize,
+    /// The slab's place in the row; the tile holds the sums of earlier slabs.
+    first_step: usize,
     n_steps: usize,
-    /// Whether the tile holds the sums of earlier slabs.
-    add: bool,
 }
 
 impl Place<'_> {
@@ -245,9 +181,10 @@ impl Place<'_> {
     }
 }
 
-/// Multiplies the gathered activations by the unpacked slab.
+/// Multiplies the activations by the unpacked slab.
 struct Multiply<'a, S> {
     at: Place<'a>,
+    x: Packed<'a>,
     scratch: &'a mut TileScratch,
     tile: &'a mut [f32],
     shape: PhantomData<S>,
@@ -256,9 +193,9 @@ struct Multiply<'a, S> {
 impl<S: Shape> Kernel for Multiply<'_, S> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let Self { at, scratch, tile, .. } = self;
+        let Self { at, x, scratch, tile, .. } = self;
         let width = const { width::<L>() };
-        if at.add {
+        if at.first_step > 0 {
             for (to, r) in at.rows.clone().enumerate() {
                 for (group, tile) in tile[at.of_row(r)].chunks(width).enumerate() {
                     scratch.acc[(group * ROWS + to) * width..][..tile.len()].copy_from_slice(tile);
@@ -280,11 +217,11 @@ impl<S: Shape> Kernel for Multiply<'_, S> {
                         min: &scratch.min[step * 2 * width..][..2 * width],
                         start: &scratch.start[step * 2 * width..][..2 * width],
                     };
-                    let x = &scratch.x[s * ROWS + chunk.start..][..chunk.len()];
+                    let rows = at.rows.start + chunk.start..at.rows.start + chunk.end;
                     if L::LANES == 8 {
-                        multiply_step::<L, S, 1>(l, &w, x, acc);
+                        multiply_step::<L, S, 1>(l, &w, &x, rows, at.first_step + s, acc);
                     } else {
-                        multiply_step::<L, S, 2>(l, &w, x, acc);
+                        multiply_step::<L, S, 2>(l, &w, &x, rows, at.first_step + s, acc);
                     }
                 }
             }
@@ -306,9 +243,16 @@ struct Weights<'a> {
     start: &'a [u32],
 }
 
-/// Adds the products of one step to the sums of all rows, `[rows][VECS * LANES]`.
+/// Adds the products of step `s` to the sums of the rows, `[rows][VECS * LANES]`.
 #[inline(always)]
-fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(l: L, w: &Weights<'_>, x: &[XStep], acc: &mut [f32]) {
+fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(
+    l: L,
+    w: &Weights<'_>,
+    x: &Packed<'_>,
+    rows: Range<usize>,
+    s: usize,
+    acc: &mut [f32],
+) {
     let width = VECS * L::LANES;
     let (mut codes, mut start) = ([[[l.tzero(); 4]; 2]; VECS], [[l.tzero(); 2]; VECS]);
     let (mut scale, mut min) = ([[l.gsplat(0.0); 2]; VECS], [[l.gsplat(0.0); 2]; VECS]);
@@ -324,26 +268,31 @@ fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(l: L, w: &Weights<'_>, x
             }
         }
     }
-    for (x, acc) in x.iter().zip(acc.chunks_exact_mut(width)) {
-        let d = l.gsplat(x.d);
-        let [x0, x1] = bytemuck::cast_ref::<[u32; 8], [[u32; 4]; 2]>(&x.codes);
+    let stride = x.row_bytes();
+    let x = x.bytes[rows.start * stride + s * STEP..].chunks(stride);
+    for (x, acc) in x.zip(acc.chunks_exact_mut(width)) {
+        let words = x[..STEP].as_chunks::<4>().0;
+        let word = |i: usize| u32::from_ne_bytes(words[i]);
+        let [d, low, high] = [8, 9, 10].map(|i| f32::from_bits(word(i)));
+        let (x0, x1) = ([0, 1, 2, 3].map(word), [4, 5, 6, 7].map(word));
+        let d = l.gsplat(d);
         for v in 0..VECS {
             let acc = &mut acc[v * L::LANES..(v + 1) * L::LANES];
-            let dot = l.tdot16(S::LIMIT, start[v][0], &codes[v][0], x0);
+            let dot = l.tdot16(S::LIMIT, start[v][0], &codes[v][0], &x0);
             let mut sum = l.gload(acc);
             let product = if S::HALVES {
-                let other = l.tdot16(S::LIMIT, start[v][1], &codes[v][1], x1);
+                let other = l.tdot16(S::LIMIT, start[v][1], &codes[v][1], &x1);
                 l.gfma(l.to_g(other), scale[v][1], l.gmul(l.to_g(dot), scale[v][0]))
             } else {
-                l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &codes[v][1], x1)), scale[v][0])
+                l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &codes[v][1], &x1)), scale[v][0])
             };
             if S::AFFINE {
                 // Where the halves share their minimum, so they do here: a sum of both saves a product.
                 if S::HALVES {
-                    sum = l.gfnma(min[v][1], l.gsplat(x.sums[1]), sum);
-                    sum = l.gfnma(min[v][0], l.gsplat(x.sums[0]), sum);
+                    sum = l.gfnma(min[v][1], l.gsplat(high), sum);
+                    sum = l.gfnma(min[v][0], l.gsplat(low), sum);
                 } else {
-                    sum = l.gfnma(min[v][0], l.gsplat(x.sums[0] + x.sums[1]), sum);
+                    sum = l.gfnma(min[v][0], l.gsplat(low + high), sum);
                 }
             }
             l.gstore(l.gfma(product, d, sum), acc);

@@ -2,20 +2,31 @@
 
 mod pack;
 
-pub(crate) use pack::Q8Row;
 pub use pack::{Form, Packed};
+pub(crate) use pack::{Q8Row, STEP, WIDE_STEP};
 
 use crate::isa::{Avx512Bf16, Isa};
-use crate::kernels::blocks::{self, Block};
+use crate::kernels::blocks::{self, Block, Shape};
 use crate::kernels::dot::{Dot, RowDot};
 use crate::kernels::float::{self, FloatScratch};
 use crate::kernels::lanes::{Kernel, Lanes, Portable};
 use crate::kernels::tile::{self, TileScratch};
+use crate::kernels::wide::{self, WideScratch};
 use alloc::collections::TryReserveError;
 use core::marker::PhantomData;
 use core::ops::Range;
 use pack::Pack;
 use puna_core::{DType, Layout, Mat};
+
+/// Calls a macro with all block formats.
+macro_rules! block_formats {
+    ($by_format:ident) => {
+        $by_format!(
+            Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, IQ1_S, IQ1_M,
+            IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, TQ1_0, TQ2_0
+        )
+    };
+}
 
 /// What kernels may do to activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -56,9 +67,10 @@ impl<'a> MatRef<'a> {
     }
 }
 
-/// Working memory of one thread, about 2 MiB. It never grows.
+/// Working memory of one thread, about 700 KiB. It never grows.
 pub struct Scratch {
     tile: TileScratch,
+    wide: WideScratch,
     float: FloatScratch,
 }
 
@@ -68,7 +80,7 @@ impl Scratch {
     /// # Errors
     /// When the allocator refuses.
     pub fn new() -> Result<Self, TryReserveError> {
-        Ok(Self { tile: TileScratch::new()?, float: FloatScratch::new()? })
+        Ok(Self { tile: TileScratch::new()?, wide: WideScratch::new()?, float: FloatScratch::new()? })
     }
 }
 
@@ -80,29 +92,48 @@ impl Kernels {
 
     /// What multiplies this format, for reports.
     pub fn name(&self, dtype: DType) -> &'static str {
-        match (self.form(dtype, Layout::OutIn), self.isa) {
-            (Form::Q8 | Form::Q8K, Isa::Scalar) => "scalar int8 dot",
-            (Form::Q8 | Form::Q8K, Isa::Avx2(_)) => "avx2 int8 dot",
-            (Form::Q8 | Form::Q8K, Isa::Avx512(..)) => "avx512 vnni int8 dot",
+        match (self.form(dtype, Layout::OutIn, 1), self.isa) {
             (Form::Bf16, _) => "avx512 bf16 dot",
             (Form::F32, Isa::Scalar) => "scalar f32",
             (Form::F32, Isa::Avx2(_)) => "avx2 f32 fma",
             (Form::F32, Isa::Avx512(..)) => "avx512 f32 fma",
+            (_, Isa::Scalar) => "scalar int8 dot",
+            (_, Isa::Avx2(_)) => "avx2 int8 dot",
+            (_, Isa::Avx512(..)) => "avx512 vnni int8 dot",
         }
     }
 
-    /// How activations must be packed to meet weights of this format.
-    pub fn form(&self, dtype: DType, layout: Layout) -> Form {
+    /// How `n_rows` rows of activations are best packed to meet weights of this format.
+    pub fn form(&self, dtype: DType, layout: Layout, n_rows: usize) -> Form {
         let pairs = dtype == DType::BF16 && layout == Layout::OutIn && self.avx512_bf16().is_some();
         if self.activations == Activations::F32 {
-            Form::F32
-        } else if dtype.is_plain() {
-            if pairs { Form::Bf16 } else { Form::F32 }
-        } else if dtype.block_len() == 32 {
-            Form::Q8
-        } else {
-            Form::Q8K
+            return Form::F32;
         }
+        macro_rules! by_format {
+            ($($format:ident),*) => {
+                match dtype {
+                    $(DType::$format => self.block_form::<blocks::$format>(n_rows),)*
+                    _ if pairs => Form::Bf16,
+                    _ => Form::F32,
+                }
+            };
+        }
+        block_formats!(by_format)
+    }
+
+    fn block_form<B: Block>(&self, n_rows: usize) -> Form {
+        let group = if B::STEPS == 1 { 32 } else { 256 };
+        match (n_rows <= <B::Dot as RowDot>::FEW_ROWS, group) {
+            (true, 32) => Form::Q8,
+            (true, _) => Form::Q8K,
+            (false, _) => Form::Steps { group, wide: self.wide(B::Shape::LIMIT) },
+        }
+    }
+
+    /// Whether products with codes up to `limit` are sooner had from 16-bit codes: where sums of two products of bytes
+    /// would overflow.
+    fn wide(&self, limit: i32) -> bool {
+        matches!(self.isa, Isa::Avx2(_)) && limit > tile::LARGEST
     }
 
     /// Bytes of a packed row of `n_in` values.
@@ -119,11 +150,12 @@ impl Kernels {
     }
 
     /// `tile[r * outs.len() + (o - outs.start)] = sum_i x[r][i] * w[o][i] * scale[o]` for every row `r` of `x` and
-    /// every `o` in `outs`. `x` must have the [`form`](Self::form) of the weights, or [`Form::F32`], or for
-    /// [`Layout::OutIn`] weights in BF16 [`Form::Bf16`], which is slow where the processor has no instructions for it.
+    /// every `o` in `outs`. `x` must have the [`form`](Self::form) that the weights take of any number of rows, or
+    /// [`Form::F32`], or for [`Layout::OutIn`] weights in BF16 [`Form::Bf16`], which is slow where the processor has no
+    /// instructions for it.
     ///
     /// A value does not depend on the range it was computed in, nor on which rows it was computed with, but may
-    /// differ in rounding between few rows and many.
+    /// differ in rounding from form to form, and between few rows and many.
     pub fn product(
         &self,
         w: &MatRef<'_>,
@@ -141,7 +173,7 @@ impl Kernels {
                 let scratch = &mut scratch.float;
                 float::Product { w: *w, x: *x, outs: outs.clone(), scratch, tile }.run(self);
             }
-            Form::Q8 | Form::Q8K => self.integer_product(w, x, outs.clone(), &mut scratch.tile, tile),
+            _ => self.integer_product(w, x, outs.clone(), scratch, tile),
         }
         if let Some(scale) = w.scale {
             for row in tile.chunks_exact_mut(outs.len()) {
@@ -157,22 +189,29 @@ impl Kernels {
         w: &MatRef<'_>,
         x: &Packed<'_>,
         outs: Range<usize>,
-        scratch: &mut TileScratch,
+        scratch: &mut Scratch,
         tile: &mut [f32],
     ) {
+        if let Form::Steps { wide: true, .. } = x.form {
+            let scratch = &mut scratch.wide;
+            return match w.mat.dtype {
+                DType::Q8_0 => wide::product::<blocks::Q8_0>(self, *w, *x, outs, scratch, tile),
+                DType::IQ4_NL => wide::product::<blocks::IQ4_NL>(self, *w, *x, outs, scratch, tile),
+                DType::IQ4_XS => wide::product::<blocks::IQ4_XS>(self, *w, *x, outs, scratch, tile),
+                // The others fit in bytes and never have this form.
+                _ => tile.fill(f32::NAN),
+            };
+        }
         macro_rules! by_format {
             ($($format:ident),*) => {
                 match w.mat.dtype {
-                    $(DType::$format => self.blocks::<blocks::$format>(w, x, outs, scratch, tile),)*
+                    $(DType::$format => self.blocks::<blocks::$format>(w, x, outs, &mut scratch.tile, tile),)*
                     // Plain formats never have an integer form.
                     _ => tile.fill(f32::NAN),
                 }
             };
         }
-        by_format!(
-            Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, IQ1_S, IQ1_M,
-            IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, TQ1_0, TQ2_0
-        );
+        block_formats!(by_format)
     }
 
     fn blocks<B: Block>(
@@ -183,10 +222,9 @@ impl Kernels {
         scratch: &mut TileScratch,
         tile: &mut [f32],
     ) {
-        if x.n_rows <= <B::Dot as RowDot>::FEW_ROWS {
-            self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> });
-        } else {
-            tile::product::<B>(self, *w, *x, outs, scratch, tile);
+        match x.form {
+            Form::Steps { .. } => tile::product::<B>(self, *w, *x, outs, scratch, tile),
+            _ => self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> }),
         }
     }
 

@@ -11,11 +11,19 @@ pub enum Form {
     F32,
     /// Rounded to BF16.
     Bf16,
-    /// 8-bit codes, a scale for every 32. In each 256, steps of 32 are paired as the kernels of formats with 32 values
-    /// to a block multiply them: the first halves of steps 0 and 4, their last halves, then steps 1 and 5, and so on.
+    /// 8-bit codes for few rows, a scale for every 32. In each 256, steps of 32 are paired as the kernels of formats with
+    /// 32 values to a block multiply them: the first halves of steps 0 and 4, their last halves, then steps 1 and 5, and
+    /// so on.
     Q8,
-    /// 8-bit codes, a scale for every 256.
+    /// 8-bit codes for few rows, a scale for every 256.
     Q8K,
+    /// The same codes for many rows, in steps of 32 with all that belongs to a step side by side.
+    Steps {
+        /// Values to a scale: 32 or 256.
+        group: usize,
+        /// Whether a code takes 16 bits.
+        wide: bool,
+    },
 }
 
 impl Form {
@@ -23,6 +31,7 @@ impl Form {
     const fn group(self) -> usize {
         match self {
             Form::Q8K => 256,
+            Form::Steps { group, .. } => group,
             _ => 32,
         }
     }
@@ -32,14 +41,15 @@ impl Form {
         match self {
             Form::F32 => 4,
             Form::Bf16 => 2,
-            Form::Q8 | Form::Q8K => 1,
+            Form::Steps { wide: true, .. } => 2,
+            Form::Q8 | Form::Q8K | Form::Steps { .. } => 1,
         }
     }
 
     /// Values of a row, zeros at the end included: whole super-blocks, so that kernels need no remainders.
     const fn padded(self, n_in: usize) -> usize {
         match self {
-            Form::F32 | Form::Bf16 => n_in.next_multiple_of(32),
+            Form::F32 | Form::Bf16 | Form::Steps { .. } => n_in.next_multiple_of(32),
             Form::Q8 | Form::Q8K => n_in.next_multiple_of(256),
         }
     }
@@ -51,11 +61,18 @@ impl Form {
             Form::F32 => 4 * n,
             Form::Bf16 => 2 * n,
             Form::Q8 | Form::Q8K => n + n / self.group() * 4 + n / 16 * 2,
+            Form::Steps { wide: false, .. } => n / 32 * STEP,
+            Form::Steps { wide: true, .. } => n / 32 * WIDE_STEP,
         };
         // An odd number of cache lines, or rows of a power of two would fight for the same sets of the cache.
         bytes.next_multiple_of(64) | 64
     }
 }
+
+/// Bytes of a step: 32 codes with 128 added to each, their F32 scale, and the scale times the sum of each half's codes.
+pub(crate) const STEP: usize = 32 + 4 + 8;
+/// Bytes of a step of 16-bit codes: 32 codes and their scale.
+pub(crate) const WIDE_STEP: usize = 64 + 4;
 
 /// Packed rows.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +88,14 @@ pub struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
+    /// Bytes from one row to the next.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.form.row_bytes(self.n_in)
+    }
+
     /// Row `r`.
     pub(crate) fn row(&self, r: usize) -> &'a [u8] {
-        let len = self.form.row_bytes(self.n_in);
+        let len = self.row_bytes();
         &self.bytes[r * len..(r + 1) * len]
     }
 
@@ -104,14 +126,6 @@ impl Q8Row<'_> {
     #[inline(always)]
     pub(crate) fn step(&self, s: usize) -> &[u8; 32] {
         self.chunk(self.codes, s)
-    }
-
-    /// The halves of the codes of step `s`.
-    #[inline(always)]
-    pub(crate) fn halves(&self, s: usize) -> [&[u8; 16]; 2] {
-        let paired = self.steps_to_scale == 1;
-        let [first, last] = if paired { paired_halves(s) } else { [2 * s, 2 * s + 1] };
-        [self.chunk(self.codes, first), self.chunk(self.codes, last)]
     }
 
     /// The scale of step `s`.
@@ -170,8 +184,62 @@ impl Kernel for Pack<'_> {
             }
             Form::Q8 => quantize::<32>(form.padded(x.len()), x, factor, into),
             Form::Q8K => quantize::<256>(form.padded(x.len()), x, factor, into),
+            Form::Steps { group: 256, wide } => steps::<256>(x, factor, wide, into),
+            Form::Steps { wide, .. } => steps::<32>(x, factor, wide, into),
         }
     }
+}
+
+/// Quantises as [`quantize`] does, to steps; `x` is whole groups of `N`.
+#[inline(always)]
+fn steps<const N: usize>(x: &[f32], factor: f32, wide: bool, into: &mut [u8]) {
+    if wide {
+        let mut into = into.as_chunks_mut::<WIDE_STEP>().0.iter_mut();
+        for x in x.as_chunks::<N>().0 {
+            let (d, inverse) = scale_of(x);
+            for (x, step) in x.as_chunks::<32>().0.iter().zip(&mut into) {
+                let (codes, rest) = step.split_at_mut(64);
+                for (to, code) in codes.as_chunks_mut::<2>().0.iter_mut().zip(codes_of(x, inverse)) {
+                    *to = i16::from(code).to_ne_bytes();
+                }
+                rest.copy_from_slice(&(d * factor).to_ne_bytes());
+            }
+        }
+        return;
+    }
+    let mut into = into.as_chunks_mut::<STEP>().0.iter_mut();
+    for x in x.as_chunks::<N>().0 {
+        let (d, inverse) = scale_of(x);
+        let d = d * factor;
+        for (x, step) in x.as_chunks::<32>().0.iter().zip(&mut into) {
+            let codes = codes_of(x, inverse);
+            for (to, code) in step.iter_mut().zip(codes) {
+                *to = code as u8 ^ 0x80;
+            }
+            let (halves, _) = codes.as_chunks::<16>();
+            let mut rest = step[32..].as_chunks_mut::<4>().0.iter_mut();
+            let sums = halves.iter().map(|half| d * half.iter().map(|&c| i16::from(c)).sum::<i16>() as f32);
+            for (value, to) in core::iter::once(d).chain(sums).zip(&mut rest) {
+                *to = value.to_ne_bytes();
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn codes_of(x: &[f32; 32], inverse: f32) -> [i8; 32] {
+    let mut codes = [0; 32];
+    for (code, x) in codes.iter_mut().zip(x) {
+        *code = code_of(*x, inverse);
+    }
+    codes
+}
+
+/// The integer nearest to `x * inverse`, which is within ±127, or anything if that is not finite.
+#[inline(always)]
+fn code_of(x: f32, inverse: f32) -> i8 {
+    // Adding 1.5 · 2²³ leaves the nearest integer in the low bits of the sum.
+    (x * inverse + 12_582_912.0).to_bits() as i8
 }
 
 /// Codes of ±127 in groups of `N`, their scales and sums; `x` is whole groups, `n` values are written.
@@ -188,8 +256,7 @@ fn quantize<const N: usize>(n: usize, x: &[f32], factor: f32, into: &mut [u8]) {
         let (d, inverse) = scale_of(x);
         *scale = (d * factor).to_ne_bytes();
         for (code, x) in codes.iter_mut().zip(x) {
-            // Adding 1.5 · 2²³ leaves the nearest integer in the low bits of the sum.
-            *code = (x * inverse + 12_582_912.0).to_bits() as u8;
+            *code = code_of(*x, inverse) as u8;
         }
     }
     for (sum, codes) in sums.as_chunks_mut::<2>().0.iter_mut().zip(codes.as_chunks::<16>().0) {

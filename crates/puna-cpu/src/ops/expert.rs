@@ -69,7 +69,7 @@ impl Grouping {
                 continue;
             }
             let gate = place(&mut bytes.inputs, kernels, &expert.gate, n)?;
-            let up = if form(kernels, &expert.up) == form(kernels, &expert.gate) {
+            let up = if form(kernels, &expert.up, n) == form(kernels, &expert.gate, n) {
                 gate
             } else {
                 place(&mut bytes.inputs, kernels, &expert.up, n)?
@@ -92,14 +92,15 @@ impl Grouping {
     }
 }
 
-fn form(kernels: &Kernels, mat: &Mat) -> Form {
-    kernels.form(mat.dtype, mat.layout)
+/// The form of an expert's `n` rows.
+fn form(kernels: &Kernels, mat: &Mat, n: usize) -> Form {
+    kernels.form(mat.dtype, mat.layout, n)
 }
 
 /// Takes room for `n` packed rows at `end`.
 fn place(end: &mut usize, kernels: &Kernels, mat: &Mat, n: usize) -> Result<usize, DeviceError> {
     let start = *end;
-    let bytes = kernels.packed_len(form(kernels, mat), mat.n_in).checked_mul(n);
+    let bytes = kernels.packed_len(form(kernels, mat, n), mat.n_in).checked_mul(n);
     *end = bytes.and_then(|b| b.checked_add(start)).ok_or(DeviceError::OutOfMemory { bytes: u64::MAX })?;
     Ok(start)
 }
@@ -173,7 +174,7 @@ impl Job<'_> {
             let row = pick / self.op.picks.top_k;
             let x = &x[row * width..(row + 1) * width];
             let pack = |mat: &Mat, start: usize| {
-                let form = form(kernels, mat);
+                let form = form(kernels, mat, group.picks.len());
                 let len = kernels.packed_len(form, width);
                 let start = start + (at - group.picks.start) * len;
                 // SAFETY: each pick has rows of its own, in the room that `sort` gave its group.
@@ -239,7 +240,7 @@ impl Job<'_> {
         let bytes = Split::new(packed);
         team.run(grouping.order.len(), hidden.len() as u64 / 4, |at, _| {
             let group = grouping.group_of(at);
-            let form = form(kernels, &self.op.experts[group.expert].down);
+            let form = form(kernels, &self.op.experts[group.expert].down, group.picks.len());
             let len = kernels.packed_len(form, n_ff);
             let start = group.down + (at - group.picks.start) * len;
             // SAFETY: each pick has a row of its own, in the room that `sort` gave its group.
@@ -294,7 +295,7 @@ impl Job<'_> {
 
     /// The packed rows of a group, in the form of `mat`.
     fn rows<'p>(&self, packed: &'p [u8], mat: &Mat, start: usize, group: &Group) -> PackedRows<'p> {
-        let form = form(self.kernels, mat);
+        let form = form(self.kernels, mat, group.picks.len());
         let stride = self.kernels.packed_len(form, mat.n_in);
         let bytes = &packed[start..start + stride * group.picks.len()];
         PackedRows { form, n_in: mat.n_in, stride, bytes }

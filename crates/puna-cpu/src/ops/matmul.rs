@@ -18,7 +18,7 @@ pub(crate) fn matmul(device: &mut CpuDevice, op: &MatMul<'_>) -> Result<(), Devi
             w.prepare(&mut worker.floats)?;
             bias.map_or(Ok(()), |b| b.prepare(&mut worker.floats))
         })?;
-        let form = kernels.form(op.w.dtype, op.w.layout);
+        let form = kernels.form(op.w.dtype, op.w.layout, n_rows);
         let packed = PackedRows::new(kernels, form, x, op.w.n_in, &mut d.scratch.packed, &mut d.team)?;
         let out = Split::new(out);
         d.team.run(strips.len(), cost(op.w, n_rows), |task, worker| {

@@ -7,19 +7,22 @@ use crate::pool::Team;
 use core::ops::Range;
 use puna_core::{DeviceError, Layout, Mat};
 
-/// Rows that go through a panel of weights at a time. Unpacking a panel costs about as much as multiplying a handful
-/// of rows, so a few hundred make it negligible while their results still fit in cache.
-const ROW_BLOCK: usize = 512;
-/// Results of one product call: 128 KiB.
-const TILE: usize = 32 << 10;
-/// Weights of one task when there are many rows: as int8 a quarter of an L2 cache.
-const PANEL: usize = 256 << 10;
+/// Most rows that go through a panel of weights at a time: unpacking a panel costs about as much as multiplying a dozen
+/// rows. Four tiles of an image are 2308 rows.
+const ROW_BLOCK: usize = 2560;
+/// Results of one product call, where that leaves [`PANEL_OUTS`] outputs: 256 KiB.
+const TILE: usize = 64 << 10;
+/// Weights of one task when there are many rows: as int8 half of an L2 cache.
+const PANEL: usize = 512 << 10;
+/// Outputs of a kernel's panel.
+const PANEL_OUTS: usize = 64;
 /// Weight bytes of one task when there are few rows: some microseconds of memory traffic.
 const STREAM: usize = 64 << 10;
 
-/// The rows `0..n` in blocks.
+/// The rows `0..n` in blocks of about the same size.
 pub(super) fn row_blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(ROW_BLOCK).map(move |start| start..n.min(start + ROW_BLOCK))
+    let len = n.div_ceil(n.div_ceil(ROW_BLOCK).max(1)).max(1);
+    (0..n).step_by(len).map(move |start| start..n.min(start + len))
 }
 
 /// The outputs of a product cut into ranges, which depend on its shape only, not on who computes them.
@@ -34,7 +37,7 @@ impl Strips {
         let (n_in, n_out) = (mat.n_in.max(1), mat.n_out);
         let row_bytes = (mat.bytes() / n_out.max(1) as u64).max(1);
         let stream = STREAM / usize::try_from(row_bytes).unwrap_or(STREAM).max(1);
-        let many = (PANEL / n_in).min(TILE / n_rows.clamp(1, ROW_BLOCK)).min(n_out / 16);
+        let many = (PANEL / n_in).min((TILE / n_rows.max(1)).max(PANEL_OUTS)).min(n_out / 16);
         let step = match (n_rows, mat.layout) {
             // Strips of a matrix stored by inputs are cut out of every row: keep the pieces long.
             (0..=4, Layout::InOut) => stream.max(256),
@@ -42,7 +45,8 @@ impl Strips {
             (_, Layout::InOut) => many.max(64),
             (_, Layout::OutIn) => many,
         };
-        Self { step: (step / 16 * 16).clamp(16, 1024), n_out }
+        let whole = if n_rows > 4 && step > PANEL_OUTS { PANEL_OUTS } else { 16 };
+        Self { step: (step / whole * whole).clamp(16, 1024), n_out }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -37,7 +37,7 @@ fn choose(d: &mut CpuDevice, op: &Route<'_>, ids: &mut [u32], scores: &mut [f32]
         w.prepare(&mut worker.floats)
     })?;
     let Scratch { packed, rows: logits, .. } = &mut d.scratch;
-    let form = kernels.form(op.router.dtype, op.router.layout);
+    let form = kernels.form(op.router.dtype, op.router.layout, n_rows);
     let packed = PackedRows::new(kernels, form, x, op.router.n_in, packed, &mut d.team)?;
     let logits = logits.room::<f32>(n_rows.saturating_mul(n_experts))?;
     let all = Split::new(logits);

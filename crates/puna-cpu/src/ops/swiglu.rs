@@ -20,7 +20,7 @@ pub(crate) fn swiglu(device: &mut CpuDevice, op: &SwiGlu<'_>) -> Result<(), Devi
             gate.prepare(&mut worker.floats)?;
             up.prepare(&mut worker.floats)
         })?;
-        let forms = [op.gate, op.up].map(|m| kernels.form(m.dtype, m.layout));
+        let forms = [op.gate, op.up].map(|m| kernels.form(m.dtype, m.layout, n_rows));
         let packed = PackedRows::new(kernels, forms[0], x, n_in, &mut d.scratch.packed, &mut d.team)?;
         let packed_up = if forms[0] == forms[1] {
             packed

@@ -1,37 +1,50 @@
 //! `[n_in, n_out]` weights: outputs run along the lanes and each activation multiplies a whole vector of them.
 
 use super::source::Source;
-use super::{DEPTH, Expand, OUTS, Product, chunks};
+use super::{DEPTH, OUTS, Product, chunks, multiply};
 use crate::kernels::lanes::{Kernel, Lanes};
-use crate::matmul::{Kernels, MatRef, Packed};
+use crate::kernels::panel;
+use crate::matmul::{Kernels, MatRef};
 use core::marker::PhantomData;
 use core::ops::Range;
 
-/// Up to this many rows, whole rows of weights are added to the sums as they stream by; beyond, panels are expanded.
+/// Up to this many rows, whole rows of weights are added to the sums as they stream by; beyond, panels are unpacked.
 const FEW_ROWS: usize = 4;
 /// Inputs whose weights are added to a vector of sums at a time.
 const UNROLL: usize = 8;
 
-pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
-    p.tile.fill(0.0);
+pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
     if p.x.n_rows <= FEW_ROWS {
+        p.tile.fill(0.0);
         return kernels.enter(Stream { product: p, source: PhantomData::<S> });
     }
     for depth in chunks(0..p.w.mat.n_in, DEPTH) {
         for outs in chunks(p.outs.clone(), OUTS) {
-            let w = MatRef { bytes: &p.w.bytes[outs.start * S::SIZE..], ..p.w };
-            let panel = &mut p.scratch.panel[..depth.len() * OUTS];
-            let source = PhantomData::<S>;
-            kernels.enter(Expand { w, rows: &depth, at: 0, n: outs.len(), stride: OUTS, panel, source });
-            kernels.enter(Multiply {
-                panel,
-                x: p.x,
-                depth: &depth,
-                first: outs.start - p.outs.start,
-                n_outs: outs.len(),
-                stride: p.outs.len(),
-                tile: &mut *p.tile,
-            });
+            let (panel, source) = (&mut *p.scratch.panel, PhantomData::<S>);
+            kernels.enter(Pack { w: p.w, depth: &depth, outs: &outs, panel, source });
+            multiply(kernels, &mut p, &depth, &outs);
+        }
+    }
+}
+
+/// Unpacks a panel. Beyond the last output there is what was there before: nothing reads those sums.
+struct Pack<'a, S> {
+    w: MatRef<'a>,
+    depth: &'a Range<usize>,
+    outs: &'a Range<usize>,
+    panel: &'a mut [f32],
+    source: PhantomData<S>,
+}
+
+impl<S: Source> Kernel for Pack<'_, S> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let width = const { panel::width::<L>() };
+        let groups = self.panel.chunks_exact_mut(self.depth.len() * width);
+        for (outs, group) in chunks(self.outs.clone(), width).zip(groups) {
+            for (to, i) in group.chunks_exact_mut(width).zip(self.depth.clone()) {
+                S::expand(l, &self.w.row(i)[outs.start * S::SIZE..], 0, &mut to[..outs.len()]);
+            }
         }
     }
 }
@@ -114,67 +127,4 @@ fn add_rows<L: Lanes, S: Source, const N: usize>(
         }
         rest.copy_from_slice(&values[..rest.len()]);
     }
-}
-
-/// Adds the products of all rows of activations with a panel `[depth][OUTS]`.
-struct Multiply<'a> {
-    panel: &'a [f32],
-    x: Packed<'a>,
-    depth: &'a Range<usize>,
-    /// Outputs, and the first one's column in the tile of `stride` columns.
-    first: usize,
-    n_outs: usize,
-    stride: usize,
-    tile: &'a mut [f32],
-}
-
-impl Kernel for Multiply<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) {
-        for column in (0..self.n_outs).step_by(2 * L::LANES) {
-            let mut r = 0;
-            while r < self.x.n_rows {
-                r += match self.x.n_rows - r {
-                    1 => multiply::<L, 1>(l, &mut self, column, r),
-                    2 | 3 => multiply::<L, 2>(l, &mut self, column, r),
-                    4 | 5 => multiply::<L, 4>(l, &mut self, column, r),
-                    _ => multiply::<L, 6>(l, &mut self, column, r),
-                };
-            }
-        }
-    }
-}
-
-/// Adds the products of `N` rows of activations with two vectors of outputs. Returns `N`.
-#[inline(always)]
-fn multiply<L: Lanes, const N: usize>(l: L, m: &mut Multiply<'_>, column: usize, r: usize) -> usize {
-    let n_outs = (m.n_outs - column).min(2 * L::LANES);
-    let mut rows: [&[[u8; 4]]; N] = [&[]; N];
-    let mut values = [[0.0; 32]; N];
-    for (i, (row, values)) in rows.iter_mut().zip(&mut values).enumerate() {
-        *row = &m.x.row(r + i).as_chunks::<4>().0[m.depth.clone()];
-        values[..n_outs].copy_from_slice(&m.tile[(r + i) * m.stride + m.first + column..][..n_outs]);
-    }
-    let mut sums = [[l.gsplat(0.0); 2]; N];
-    for (sums, values) in sums.iter_mut().zip(&values) {
-        *sums = [l.gload(values), l.gload(&values[L::LANES..])];
-    }
-    let panel = m.panel.as_chunks::<OUTS>().0;
-    for row in &mut rows {
-        *row = &row[..panel.len()];
-    }
-    for (k, w) in panel.iter().enumerate() {
-        let w = [l.gload(&w[column..]), l.gload(&w[column + L::LANES..])];
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            let x = l.gsplat(f32::from_ne_bytes(row[k]));
-            sums[0] = l.gfma(w[0], x, sums[0]);
-            sums[1] = l.gfma(w[1], x, sums[1]);
-        }
-    }
-    for (i, (sums, values)) in sums.iter().zip(&mut values).enumerate() {
-        l.gstore(sums[0], values);
-        l.gstore(sums[1], &mut values[L::LANES..]);
-        m.tile[(r + i) * m.stride + m.first + column..][..n_outs].copy_from_slice(&values[..n_outs]);
-    }
-    N
 }

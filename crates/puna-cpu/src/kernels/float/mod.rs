@@ -1,6 +1,7 @@
 //! Products with F32 activations: float weights of both layouts, and block formats expanded to floats.
 //!
-//! A value is the same whatever the number of rows and the range of outputs: every kernel sums it in the same order.
+//! Few rows are multiplied by the weights as they come, many by panels that are unpacked once for all of them. Within
+//! each of the two a value is summed in the same order, whatever the number of rows and the range of outputs.
 
 mod in_out;
 mod out_in;
@@ -8,35 +9,36 @@ mod pairs;
 mod source;
 
 use super::blocks;
-use super::lanes::{Kernel, Lanes};
+use super::panel::{Multiply, Strided};
 use crate::matmul::{Kernels, MatRef, Packed};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
-use core::marker::PhantomData;
 use core::ops::Range;
 use puna_core::{DType, Layout};
-use source::{Blocks, Source};
+use source::Blocks;
 
-/// Outputs of a panel of expanded weights.
-const OUTS: usize = 32;
-/// Inputs of a panel.
-const DEPTH: usize = 1024;
+/// Inputs of a panel, a multiple of 256: of blocks there are whole ones in it.
+const DEPTH: usize = 768;
+/// Outputs of a panel.
+const OUTS: usize = 64;
 
-/// Floats from one row of an `[OUTS][DEPTH]` panel to the next: rows of a power of two would fight for the same sets of
-/// the cache.
-const STRIDE: usize = DEPTH + 16;
-
-/// Working memory of the kernels, 130 KiB.
+/// Working memory of the kernels, 200 KiB.
 pub(crate) struct FloatScratch {
+    /// `[OUTS / width][DEPTH][width]`, or rows for dot products.
     panel: Vec<f32>,
+    /// Eight rows on their way to becoming columns.
+    rows: Vec<f32>,
 }
 
 impl FloatScratch {
     pub(crate) fn new() -> Result<Self, TryReserveError> {
-        let mut panel = Vec::new();
-        panel.try_reserve_exact(OUTS * STRIDE)?;
-        panel.resize(OUTS * STRIDE, 0.0);
-        Ok(Self { panel })
+        let zeros = |n| -> Result<Vec<f32>, TryReserveError> {
+            let mut values = Vec::new();
+            values.try_reserve_exact(n)?;
+            values.resize(n, 0.0);
+            Ok(values)
+        };
+        Ok(Self { panel: zeros(OUTS * DEPTH)?, rows: zeros(8 * out_in::STRIDE)? })
     }
 }
 
@@ -73,24 +75,19 @@ impl Product<'_> {
     }
 }
 
-/// Expands values `at..at + n` of each row of weights into a row of `stride` floats.
-struct Expand<'a, S> {
-    w: MatRef<'a>,
-    rows: &'a Range<usize>,
-    at: usize,
-    n: usize,
-    stride: usize,
-    panel: &'a mut [f32],
-    source: PhantomData<S>,
-}
-
-impl<S: Source> Kernel for Expand<'_, S> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        for (panel, r) in self.panel.chunks_exact_mut(self.stride).zip(self.rows.clone()) {
-            S::expand(l, self.w.row(r), self.at, &mut panel[..self.n]);
-        }
-    }
+/// Multiplies all rows by the panel of inputs `depth` and outputs `outs`.
+fn multiply(kernels: &Kernels, p: &mut Product<'_>, depth: &Range<usize>, outs: &Range<usize>) {
+    let stride = p.x.row_bytes();
+    let first = outs.start - p.outs.start;
+    kernels.enter(Multiply {
+        x: Strided { bytes: &p.x.bytes[4 * depth.start..], stride, n_rows: p.x.n_rows },
+        panel: &p.scratch.panel,
+        depth: depth.len(),
+        out: &mut p.tile[first..],
+        stride: p.outs.len(),
+        n_out: outs.len(),
+        add: depth.start > 0,
+    });
 }
 
 /// Consecutive ranges of `len`, the last one shorter.

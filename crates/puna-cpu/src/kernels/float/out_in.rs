@@ -1,36 +1,58 @@
-//! `[n_out, n_in]` weights: dot products along the inputs, three rows of activations by four of weights at a time.
+//! `[n_out, n_in]` weights. A few rows: dot products along the inputs, three rows of activations by four of weights at
+//! a time. Many: panels whose columns the weights become.
 
 use super::source::{F32, Source};
-use super::{DEPTH, Expand, OUTS, Product, STRIDE, chunks, pairs};
+use super::{DEPTH, FloatScratch, OUTS, Product, chunks, multiply, pairs};
 use crate::kernels::lanes::{Kernel, Lanes};
-use crate::matmul::{Form, Kernels, Packed};
+use crate::kernels::panel;
+use crate::matmul::{Form, Kernels, MatRef, Packed};
 use core::marker::PhantomData;
 use core::ops::Range;
 
 /// Up to this many rows, plain weights are read where they are; beyond, they are expanded to floats first.
 const FEW_ROWS: usize = 4;
+/// Up to this many rows, dot products are faster than to make columns of the weights.
+const SOME_ROWS: usize = 32;
+/// Outputs whose rows are expanded for dot products.
+const DOT_OUTS: usize = 32;
 /// Rows whose activations stay in the second-level cache while the weights of a panel pass by.
 const CHUNK: usize = 48;
+/// Floats from one expanded row to the next: rows of a power of two would fight for the same sets of the cache.
+pub(super) const STRIDE: usize = DEPTH + 16;
 
-pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
+pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
+    if p.x.form == Form::F32 && p.x.n_rows > SOME_ROWS {
+        for depth in chunks(0..p.w.mat.n_in, DEPTH) {
+            for outs in chunks(p.outs.clone(), OUTS) {
+                for rows in chunks(outs.clone(), 8) {
+                    let (to, source) = (&mut *p.scratch.rows, PhantomData::<S>);
+                    let first = rows.start - outs.start;
+                    kernels.enter(Expand { w: p.w, rows, at: depth.start, n: depth.len(), to, source });
+                    kernels.enter(Columns { scratch: &mut *p.scratch, first, depth: depth.len() });
+                }
+                multiply(kernels, &mut p, &depth, &outs);
+            }
+        }
+        return;
+    }
     let few = p.x.n_rows <= FEW_ROWS;
     let direct = S::SIZE > 0 && (few || S::SIZE == 4) || p.x.form == Form::Bf16;
     for depth in chunks(0..p.w.mat.n_in, DEPTH) {
-        for outs in chunks(p.outs.clone(), OUTS) {
-            let mut rows: [&[u8]; OUTS] = [&[]; OUTS];
+        for outs in chunks(p.outs.clone(), DOT_OUTS) {
+            let mut rows: [&[u8]; DOT_OUTS] = [&[]; DOT_OUTS];
             if direct {
                 for (row, o) in rows.iter_mut().zip(outs.clone()) {
                     *row = &p.w.row(o)[depth.start * S::SIZE..depth.end * S::SIZE];
                 }
             } else {
+                let (to, source) = (&mut *p.scratch.panel, PhantomData::<S>);
                 kernels.enter(Expand {
                     w: p.w,
-                    rows: &outs,
+                    rows: outs.clone(),
                     at: depth.start,
                     n: depth.len(),
-                    stride: STRIDE,
-                    panel: &mut p.scratch.panel,
-                    source: PhantomData::<S>,
+                    to,
+                    source,
                 });
                 for (row, panel) in rows.iter_mut().zip(p.scratch.panel.chunks_exact(STRIDE)) {
                     *row = bytemuck::cast_slice(&panel[..depth.len()]);
@@ -51,6 +73,42 @@ pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
                 kernels.enter(Dots { w, x, at, n, to, source: PhantomData::<F32> });
             }
         }
+    }
+}
+
+/// Expands values `at..at + n` of each row of weights into a row of [`STRIDE`] floats.
+struct Expand<'a, S> {
+    w: MatRef<'a>,
+    rows: Range<usize>,
+    at: usize,
+    n: usize,
+    to: &'a mut [f32],
+    source: PhantomData<S>,
+}
+
+impl<S: Source> Kernel for Expand<'_, S> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        for (to, r) in self.to.chunks_exact_mut(STRIDE).zip(self.rows) {
+            S::expand(l, self.w.row(r), self.at, &mut to[..self.n]);
+        }
+    }
+}
+
+/// Turns eight expanded rows into columns `first..first + 8` of the panel.
+struct Columns<'a> {
+    scratch: &'a mut FloatScratch,
+    first: usize,
+    depth: usize,
+}
+
+impl Kernel for Columns<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let width = const { panel::width::<L>() };
+        let FloatScratch { panel, rows } = self.scratch;
+        let group = &mut panel[self.first / width * width * self.depth + self.first % width..];
+        panel::columns(l, rows, STRIDE, self.depth, bytemuck::cast_slice_mut(group), width);
     }
 }
 

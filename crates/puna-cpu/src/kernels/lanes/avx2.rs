@@ -237,17 +237,21 @@ impl Lanes for Avx2 {
                 let high = _mm256_add_epi32(_mm256_madd_epi16(p(2), one), _mm256_madd_epi16(p(3), one));
                 return _mm256_add_epi32(_mm256_add_epi32(acc, low), high);
             }
+            // Sums of two products would overflow: multiply the even and the odd bytes as 16-bit values.
             let p = |i: usize| {
-                let product = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(x(i), w[i]));
-                _mm256_madd_epi16(product, one)
+                let (x, low) = (x(i), _mm256_set1_epi16(0xFF));
+                let (even, odd) =
+                    (_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w[i])), _mm256_srai_epi16::<8>(w[i]));
+                let even = _mm256_madd_epi16(even, _mm256_and_si256(x, low));
+                _mm256_add_epi32(even, _mm256_madd_epi16(odd, _mm256_srli_epi16::<8>(x)))
             };
             let sum = _mm256_add_epi32(_mm256_add_epi32(p(0), p(1)), _mm256_add_epi32(p(2), p(3)));
             _mm256_add_epi32(acc, sum)
         })
     }
     #[inline(always)]
-    fn biased(limit: i32) -> bool {
-        limit <= 64
+    fn tmul16_pairs(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {
+        v!(_mm256_add_epi32(acc, _mm256_madd_epi16(w, _mm256_set1_epi32(x as i32))))
     }
     #[inline(always)]
     fn to_g(self, a: __m256i) -> __m256 {
@@ -267,6 +271,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn gsplat(self, value: f32) -> __m256 {
         v!(_mm256_set1_ps(value))
+    }
+    #[inline(always)]
+    fn gadd(self, a: __m256, b: __m256) -> __m256 {
+        v!(_mm256_add_ps(a, b))
     }
     #[inline(always)]
     fn gmul(self, a: __m256, b: __m256) -> __m256 {

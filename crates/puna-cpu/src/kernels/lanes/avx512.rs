@@ -108,8 +108,8 @@ impl Lanes for Avx512 {
         acc
     }
     #[inline(always)]
-    fn biased(_: i32) -> bool {
-        true
+    fn tmul16_pairs(self, acc: __m512i, w: __m512i, x: u32) -> __m512i {
+        v!(_mm512_dpwssd_epi32(acc, w, _mm512_set1_epi32(x as i32)))
     }
     #[inline(always)]
     fn to_g(self, a: __m512i) -> __m512 {
@@ -129,6 +129,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn gsplat(self, value: f32) -> __m512 {
         v!(_mm512_set1_ps(value))
+    }
+    #[inline(always)]
+    fn gadd(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_add_ps(a, b))
     }
     #[inline(always)]
     fn gmul(self, a: __m512, b: __m512) -> __m512 {

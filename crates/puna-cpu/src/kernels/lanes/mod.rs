@@ -105,16 +105,16 @@ pub(crate) trait Lanes: Copy {
     fn tload(self, from: &[u32]) -> Self::T;
     fn tzero(self) -> Self::T;
     /// `acc` plus, in each lane, the sum of 16 products of the signed bytes of `w` by the unsigned bytes of `x`, which
-    /// all lanes share. No byte of `w` exceeds `±limit`, a constant. Where [`biased`](Lanes::biased) says no for the
-    /// limit, the bytes of `x` are signed.
+    /// all lanes share. No byte of `w` exceeds `±limit`, a constant.
     fn tdot16(self, limit: i32, acc: Self::T, w: &[Self::T; 4], x: &[u32; 4]) -> Self::T;
-    /// Whether `tdot16` takes `x + 128` instead of `x`.
-    fn biased(limit: i32) -> bool;
+    /// `acc` plus, in each lane, the sum of two products of signed 16-bit values; all lanes share those of `x`.
+    fn tmul16_pairs(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
     fn to_g(self, a: Self::T) -> Self::G;
 
     fn gload(self, from: &[f32]) -> Self::G;
     fn gstore(self, a: Self::G, to: &mut [f32]);
     fn gsplat(self, value: f32) -> Self::G;
+    fn gadd(self, a: Self::G, b: Self::G) -> Self::G;
     fn gmul(self, a: Self::G, b: Self::G) -> Self::G;
     /// `a * b + c`.
     fn gfma(self, a: Self::G, b: Self::G, c: Self::G) -> Self::G;

@@ -302,8 +302,13 @@ impl Lanes for Portable {
         acc
     }
     #[inline]
-    fn biased(_: i32) -> bool {
-        true
+    fn tmul16_pairs(self, acc: T, w: T, x: u32) -> T {
+        let halves = |v: i32| [v as i16, (v >> 16) as i16].map(i32::from);
+        let x = halves(x.cast_signed());
+        core::array::from_fn(|i| {
+            let w = halves(w[i]);
+            acc[i].wrapping_add((w[0] * x[0]).wrapping_add(w[1] * x[1]))
+        })
     }
     #[inline]
     fn to_g(self, a: T) -> G {
@@ -321,6 +326,10 @@ impl Lanes for Portable {
     #[inline]
     fn gsplat(self, value: f32) -> G {
         [value; 16]
+    }
+    #[inline]
+    fn gadd(self, a: G, b: G) -> G {
+        core::array::from_fn(|i| a[i] + b[i])
     }
     #[inline]
     fn gmul(self, a: G, b: G) -> G {

@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, reason = "an example reports on the terminal")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example may fail by panicking")]
 
+mod peak;
+
 use puna_core::{DType, Layout, Mat, Weight};
 use puna_cpu::isa::Isa;
 use puna_cpu::matmul::{Activations, Kernels, MatRef, Packed, Scratch};
@@ -70,67 +72,6 @@ fn read_bandwidth(bytes: &[u8]) -> f64 {
     bytes.len() as f64 / median(5, || _ = black_box(read(bytes))) / 1e9
 }
 
-#[cfg(target_arch = "x86_64")]
-mod peak {
-    use super::{black_box, median};
-    use core::arch::x86_64::*;
-
-    const ROUNDS: usize = 1_000_000;
-
-    /// 12 chains of `maddubs`, `madd` and add: operations (two to a multiply-add) a second.
-    #[target_feature(enable = "avx2")]
-    fn maddubs() {
-        let (a, b, one) =
-            (black_box(_mm256_set1_epi8(3)), black_box(_mm256_set1_epi8(5)), _mm256_set1_epi16(1));
-        let mut sums = [_mm256_setzero_si256(); 12];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                let a = _mm256_xor_si256(a, *sum);
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), one));
-            }
-        }
-        black_box(sums);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn fma() {
-        let (a, b) = (black_box(_mm256_set1_ps(0.5)), black_box(_mm256_set1_ps(0.25)));
-        let mut sums = [_mm256_setzero_ps(); 12];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, a, b);
-            }
-        }
-        black_box(sums);
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    fn vpdpbusd() {
-        let (a, b) = (black_box(_mm512_set1_epi8(3)), black_box(_mm512_set1_epi8(5)));
-        let mut sums = [_mm512_setzero_si512(); 16];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm512_dpbusd_epi32(*sum, a, b);
-            }
-        }
-        black_box(sums);
-    }
-
-    pub(crate) fn print() {
-        let rate = |ops: usize, f: &dyn Fn()| (ops * ROUNDS) as f64 / median(5, f) / 1e9;
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features were just detected.
-            println!("maddubs + madd + add {:8.1} GOP/s", rate(12 * 64, &|| unsafe { maddubs() }));
-            // SAFETY: the features were just detected.
-            println!("fused multiply-add   {:8.1} GFLOP/s", rate(12 * 16, &|| unsafe { fma() }));
-        }
-        if is_x86_feature_detected!("avx512vnni") {
-            // SAFETY: the features were just detected.
-            println!("512-bit vpdpbusd     {:8.1} GOP/s", rate(16 * 128, &|| unsafe { vpdpbusd() }));
-        }
-    }
-}
-
 /// Bytes that are ordinary blocks of any format: every f16 field is a small number.
 fn weights(dtype: DType, n_out: usize) -> Vec<u8> {
     let len = dtype.row_bytes(N_IN).unwrap() * n_out;
@@ -146,7 +87,7 @@ fn weights(dtype: DType, n_out: usize) -> Vec<u8> {
 /// Seconds of one product with `n_rows` rows.
 fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, runs: usize) -> f64 {
     let w = MatRef { mat, bytes, scale: None };
-    let form = kernels.form(mat.dtype, mat.layout);
+    let form = kernels.form(mat.dtype, mat.layout, n_rows);
     let len = kernels.packed_len(form, N_IN);
     let mut packed = vec![0; len * n_rows];
     for (r, into) in packed.chunks_exact_mut(len).enumerate() {
@@ -171,8 +112,11 @@ fn main() {
     let isa = Isa::detect();
     println!("{}, one thread", isa.name());
     println!("read                 {:8.1} GB/s", read_bandwidth(&weights(DType::F32, MATRIX / 4 / N_IN)));
-    #[cfg(target_arch = "x86_64")]
-    peak::print();
+    let rate = |burst: &dyn Fn() -> f64| burst() / median(5, || _ = burst()) / 1e9;
+    if peak::byte_burst().is_some() {
+        println!("products of bytes    {:8.1} GOP/s", rate(&|| peak::byte_burst().unwrap()));
+    }
+    println!("fused multiply-add   {:8.1} GFLOP/s", rate(&peak::float_burst));
     println!(
         "\nformat             decode   rows 3     rows 8    rows 16    rows 32   rows 512  GB/s | GOP/s"
     );
