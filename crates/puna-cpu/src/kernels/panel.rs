@@ -74,6 +74,9 @@ impl Kernel for Multiply<'_> {
     }
 }
 
+/// A row's values: those of whole unrolled steps, and the rest.
+type Row<'a> = (&'a [[[u8; 4]; UNROLL]], &'a [[u8; 4]]);
+
 impl Multiply<'_> {
     /// `N` rows by a group of outputs. Returns `N`.
     #[inline(always)]
@@ -81,7 +84,7 @@ impl Multiply<'_> {
         let width = const { width::<L>() };
         let panel = &self.panel[column * self.depth..][..width * self.depth];
         let (fours, ones) = panel.split_at(panel.len() / (UNROLL * width) * (UNROLL * width));
-        let mut rows: [(&[[[u8; 4]; UNROLL]], &[[u8; 4]]); N] = [(&[], &[]); N];
+        let mut rows: [Row<'_>; N] = [(&[], &[]); N];
         for (i, row) in rows.iter_mut().enumerate() {
             let values = self.x.bytes[(r + i) * self.x.stride..].as_chunks::<4>().0;
             let (whole, rest) = values[..self.depth].as_chunks();
