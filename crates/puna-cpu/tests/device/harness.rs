@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// SplitMix64.
 /// SplitMix64.
-pub(crate) struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     pub(crate) fn next(&mut self) -> u64 {
@@ -49,7 +49,7 @@ pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// The reference first, then a device for every instruction set and several numbers of threads.
-pub(crate) struct Devices(Vec<Box<dyn Device>>);
+pub(crate) struct Devices(pub(crate) Vec<Box<dyn Device>>);
 
 pub(crate) const THREADS: [usize; 4] = [1, 2, 3, 5];
 
