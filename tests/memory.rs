@@ -75,7 +75,6 @@ fn a_loaded_model_is_its_file() {
     // The first text had the tokenizer's tables made, which are the same for any size of model. About as much again was
     // allocated and given back meanwhile, and the system's allocator keeps those pages.
     assert!(resident < size / 4 + session_bytes, "{:.2} % with a session; {report}", percent(resident));
-    println!("{:.2} % with a session; {report}", percent(resident));
 
     // When asked to, it is read instead.
     let before = LIVE.load(Relaxed);
