@@ -1,7 +1,7 @@
 //! The vision tower at its released size, beside what the processor's multiply units can do in the same run.
 //!
 //! `cargo bench -p puna-benches --bench vision -- [--weights bf16,q8_0] [--layers 34] [--tiles 1,5] [--threads 1,2]
-//! [--rounds 5] [--batch 4]`
+//! [--rounds 5] [--batch 1]`
 //!
 //! Each round measures the peaks on as many threads, encodes, and measures the peaks again. A line gives medians of the
 //! rounds, and the best of them in brackets: seconds; then, by the seconds of processor time of all threads (as Linux

@@ -14,7 +14,8 @@ pub type Observe<'a> = dyn FnMut(Stage, &[f32]) -> Result<()> + 'a;
 /// What an encoding listens to and tells, and how many tiles it takes at once.
 #[derive(Default)]
 pub struct Encode<'a> {
-    /// Tiles encoded at once; `None` means 4. More need more memory and are a little faster.
+    /// Tiles encoded at once; `None` means 1. More need more memory, and on a CPU they are a little slower: the rows of
+    /// one tile are enough to make reading the weights cheap, and those of four leave the caches.
     pub batch: Option<usize>,
     /// Looked at before each layer.
     pub cancel: Option<&'a Cancel>,
@@ -109,7 +110,7 @@ impl Vision {
             let (expected, found) = (self.config.image_size, tiles.size);
             return Err(LlamaError::image("tiles", alloc::format!("some, of {expected} pixels"), found));
         }
-        let batch = watch.batch.unwrap_or(4).clamp(1, tiles.len());
+        let batch = watch.batch.unwrap_or(1).clamp(1, tiles.len());
         let scratch = Scratch::new(&self.config, batch, device)?;
         let features = self.encode_in(device, &scratch, tiles, batch, watch);
         scratch.free(device);
