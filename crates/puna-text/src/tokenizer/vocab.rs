@@ -1,5 +1,6 @@
 //! The bytes of every token in one arena, so that decoding a token is one look-up without allocation.
 
+use std::fmt::Display;
 use std::{format, string::String, vec::Vec};
 
 use ahash::AHashMap;
@@ -124,13 +125,16 @@ pub(super) fn check_merges(ids: &[u32], tokens: &Texts, merges: &Texts) -> Resul
     }
     let mut joined = String::new();
     for (at, merge) in merges.iter().enumerate() {
-        let refuse = |expected| TextError::malformed("merges", format!("merge {at}"), expected, merge);
-        let (left, right) = pair(merge).ok_or_else(|| refuse("two tokens with a space between"))?;
+        let refuse = |expected, found: &dyn Display| {
+            TextError::malformed("merges", format!("merge {at}"), expected, found)
+        };
+        let (left, right) = pair(merge).ok_or_else(|| refuse("two tokens with a space between", &merge))?;
         joined.clear();
         joined.push_str(left);
         joined.push_str(right);
-        if ![left, right, &joined].iter().all(|text| known.contains_key(text)) {
-            return Err(refuse("two tokens whose texts make a third"));
+        if let Some(missing) = [left, right, &joined].into_iter().find(|text| !known.contains_key(text)) {
+            let found = format_args!("{merge} and no token {missing}");
+            return Err(refuse("two tokens whose texts make a third", &found));
         }
     }
     Ok(())
