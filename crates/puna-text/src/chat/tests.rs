@@ -88,7 +88,7 @@ fn messages_files_are_checked() {
         (r#"[{"role": "user", "content": 1}]"#, "message 0, content"),
         (
             r#"[{"role": "user", "content": "x"}, {"role": "user", "content": [{"type": "image"}]}]"#,
-            "message 1, part 0, type",
+            "message 1, part 0, w",
         ),
         (r#"[{"role": "user", "content": "x", "stop_reason": "later"}]"#, "message 0, stop_reason"),
         (r#"[{"role": "assistant", "tool_calls": [{"arguments": {}}]}]"#, "message 0, tool call 0, name"),
