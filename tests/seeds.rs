@@ -1,6 +1,6 @@
-//! Writes the seeds of `fuzz/corpus`: small valid inputs of every kind, from which mutation starts.
+//! The seeds of `fuzz/corpus`: small valid inputs of every kind, from which mutation starts.
 //!
-//! `cargo test -p puna-tests --test suite write_seeds -- --ignored`
+//! `PUNA_WRITE_SEEDS=1 cargo test -p puna-tests --test suite seeds` writes them; otherwise they are compared.
 
 use puna_core::DType;
 use puna_format::gguf::{Array, GgufWriter, Metadata, Strings, Value};
@@ -11,8 +11,8 @@ use std::fs;
 use std::path::Path;
 
 #[test]
-#[ignore = "writes into the source tree"]
-fn write_seeds() {
+fn the_corpus_holds_the_seeds() {
+    let write = std::env::var_os("PUNA_WRITE_SEEDS").is_some();
     let mut seeds: Vec<(&str, &str, Vec<u8>)> = Vec::new();
     gguf(&mut seeds);
     safetensors(&mut seeds);
@@ -22,8 +22,16 @@ fn write_seeds() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for (target, name, bytes) in seeds {
         assert!(puna_fuzz::target(target).is_some(), "{target}");
-        fs::create_dir_all(corpus.join(target)).unwrap();
-        fs::write(corpus.join(target).join(name), bytes).unwrap();
+        let path = corpus.join(target).join(name);
+        if write {
+            fs::create_dir_all(corpus.join(target)).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        assert!(
+            fs::read(&path).is_ok_and(|found| found == bytes),
+            "{}: not what is made here",
+            path.display()
+        );
     }
 }
 

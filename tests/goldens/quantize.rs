@@ -85,6 +85,16 @@ fn what_goes_wrong_leaves_nothing() {
     assert_eq!((error.kind(), fs::read(file.path()).unwrap() == before), (ErrorKind::BadInput, true));
     let error = quantize(file.path(), out.directory(), &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadInput);
+    // Nor another file of a split model, nor a file of a folder.
+    let parts = ModelDir::new("quantize-parts");
+    let first = parts.directory().join("m.gguf");
+    let split = quantize(file.path(), &first, &options.clone().split(5_000)).unwrap().files;
+    let error = quantize(&split[1], &first, &options.clone().split(5_000)).unwrap_err();
+    assert!(error.to_string().contains("one of its files"), "{error}");
+    let folder = golden.folder(Rounding::F32, 1);
+    let weights = folder.directory().join("model.safetensors");
+    let error = quantize(folder.path(), &weights, &options).unwrap_err();
+    assert!(error.to_string().contains("one of its files"), "{error}");
     let error = quantize(file.path(), out.directory().join("no/such/folder.gguf"), &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 mod values;
 pub(crate) use values::token_ids;
-use values::{bias, key_value, pixels, positive};
+use values::{bias, bytes, key_value, pixels, positive};
 
 /// Runs models of the Llama 4 family (and dense Llamas) on this machine.
 ///
@@ -473,19 +473,6 @@ pub(crate) struct QuantizeArgs {
     /// Print one JSON object about what was written.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// A size as people write it: `500M`, `4G`, or plain bytes.
-fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let (number, factor) = match text.char_indices().next_back() {
-        Some((at, unit)) if !unit.is_ascii_digit() => {
-            let power = "KMGT".find(unit.to_ascii_uppercase()).map(|i| 1000u64.pow(i as u32 + 1));
-            (text.get(..at).unwrap_or_default(), power.ok_or("expected a number with K, M, G or T at most")?)
-        }
-        _ => (text, 1),
-    };
-    let number: u64 = number.parse().map_err(|e| format!("expected a whole number before the unit: {e}"))?;
-    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| "expected 1 to 2^64 bytes".to_string())
 }
 
 #[cfg(test)]

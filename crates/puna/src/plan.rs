@@ -13,10 +13,6 @@ use puna_llama::vision::{Encode, Tiles};
 #[cfg(feature = "std")]
 use puna_llama::{LoadWatch, Vision};
 
-/// Tiles of the planned image: what is encoded at once.
-#[cfg(feature = "std")]
-const PLANNED_TILES: usize = 4;
-
 /// A memory plan; see [`Model::plan`](crate::Model::plan). All sizes are bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,7 +27,7 @@ pub struct MemoryPlan {
     pub activations: u64,
     /// Weights of the vision tower.
     pub vision_weights: u64,
-    /// Activations while images are encoded, a few tiles at a time.
+    /// Activations while an image is encoded, tile by tile.
     pub vision_activations: u64,
     /// Multiplications of one tile of an image.
     pub multiply_adds_per_tile: u64,
@@ -63,7 +59,7 @@ impl MemoryPlan {
             activations: plan.scratch_bytes,
             vision_weights: vision.weight_bytes,
             vision_activations: vision.peak_buffer_bytes,
-            multiply_adds_per_tile: vision.multiply_adds / PLANNED_TILES as u64,
+            multiply_adds_per_tile: vision.multiply_adds,
             weights_per_token: plan.weight_bytes_per_token,
             kv_per_token: plan.kv_bytes_per_token,
             multiply_adds_per_token: plan.multiply_adds_per_token,
@@ -71,7 +67,7 @@ impl MemoryPlan {
     }
 }
 
-/// What the vision tower holds and computes for one batch of tiles; zeros where there is none.
+/// What the vision tower holds, and computes for one tile, as sessions encode them; zeros where there is none.
 #[cfg(feature = "std")]
 fn vision(package: &Package) -> Result<Tally, Error> {
     let mut device = PlanDevice::new();
@@ -80,10 +76,9 @@ fn vision(package: &Package) -> Result<Tally, Error> {
         let tower =
             package.with_vision(|source| Vision::load(config, source, &mut device, &mut watch)).lift()?;
         let size = tower.config.image_size;
-        let pixels = alloc::vec![0.0; PLANNED_TILES * 3 * size * size];
+        let pixels = alloc::vec![0.0; 3 * size * size];
         let tiles = Tiles::from_pixels(&pixels, &tower.config).lift()?;
-        let mut watch = Encode { batch: Some(PLANNED_TILES), ..Encode::default() };
-        tower.encode(&mut device, &tiles, &mut watch).lift()?;
+        tower.encode(&mut device, &tiles, &mut Encode::default()).lift()?;
     }
     Ok(device.tally())
 }

@@ -8,10 +8,9 @@ use puna_core::Cancel;
 use puna_llama::vision::Canvas;
 #[cfg(feature = "tokenizer")]
 use puna_llama::vision::ImageIds;
-use puna_llama::vision::{Encode, Features, Tiles};
+use puna_llama::vision::{Encode, Features, Image as Pixels, Tiles};
 
 /// Images in prompt order, each with the number of its rows.
-#[cfg(feature = "tokenizer")]
 type Sources = Vec<(Source, usize)>;
 
 #[cfg(feature = "tokenizer")]
@@ -34,8 +33,7 @@ impl Model {
         for part in messages.iter_mut().flat_map(|message| &mut message.content) {
             if let crate::Part::Picture(image) = part {
                 let layout = self.image_layout(image.width(), image.height())?;
-                let rows = layout.tiles() as usize * layout.patches as usize;
-                sources.push((Source::Image(image.clone()), rows));
+                sources.push(source(image, layout));
                 *part = crate::Part::Image(layout);
             }
         }
@@ -63,7 +61,7 @@ impl Model {
         let (mut layouts, mut sources) = (Vec::new(), Vec::new());
         for image in pictures {
             let layout = self.image_layout(image.width(), image.height())?;
-            sources.push((Source::Image(image.0.clone()), layout.tiles() as usize * layout.patches as usize));
+            sources.push(source(&image.0, layout));
             layouts.push(layout);
         }
         Ok((puna_llama::vision::expand(&ids, &token_ids, &layouts).lift()?, sources))
@@ -143,10 +141,9 @@ impl Session {
     /// [`ErrorKind::BadInput`](crate::ErrorKind::BadInput) for another number of `<|patch|>` tokens; a model without a
     /// vision tower; and as [`push_tokens`](Self::push_tokens). Nothing is added then.
     pub fn push_tokens_with(&mut self, ids: &[u32], images: &[Image]) -> Result<(), Error> {
-        let mut sources = Vec::new();
+        let mut sources = Sources::new();
         for image in images {
-            let layout = self.model.image_layout(image.width(), image.height())?;
-            sources.push((Source::Image(image.0.clone()), layout.tiles() as usize * layout.patches as usize));
+            sources.push(source(&image.0, self.model.image_layout(image.width(), image.height())?));
         }
         self.check_tokens(ids, self.tokens.len())?;
         self.reserve_more(ids.len())?;
@@ -158,8 +155,8 @@ impl Session {
     /// in it are read as text; BOS comes first where [`push_text`](Self::push_text) would put it.
     ///
     /// # Errors
-    /// [`ErrorKind::BadInput`](crate::ErrorKind::BadInput) when there are not as many placeholders as images; a model without a vision tower; and as
-    /// [`push_text`](Self::push_text). Nothing is added then.
+    /// [`ErrorKind::BadInput`](crate::ErrorKind::BadInput) when there are not as many placeholders as images; a model
+    /// without a vision tower; and as [`push_text`](Self::push_text). Nothing is added then.
     #[cfg(feature = "tokenizer")]
     pub fn push_text_with(&mut self, text: &str, images: &[Image]) -> Result<(), Error> {
         let ids = self.place_prompt(text, images)?;
@@ -191,6 +188,11 @@ impl Session {
         let rows = features.n_rows();
         self.images.place(ids, self.tokens.len(), patch, &[(Source::Features(features), rows)])
     }
+}
+
+/// An image and the rows it will have.
+fn source(image: &Pixels, layout: puna_text::chat::ImageLayout) -> (Source, usize) {
+    (Source::Image(image.clone()), layout.tiles() as usize * layout.patches as usize)
 }
 
 /// The layout of an image on its canvas.

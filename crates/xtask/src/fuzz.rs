@@ -30,7 +30,10 @@ pub(crate) fn fuzz(name: Option<&str>, seconds: Option<&str>) -> Result {
         say(&format!("== {target}"));
         match one(&program, target, seconds) {
             Ok(used) => say(&format!("== {target}: nothing found in {used:.0} s of processor time")),
-            Err(_) => failed.push(target),
+            Err(e) => {
+                say(&format!("== {target}: {e}"));
+                failed.push(target);
+            }
         }
     }
     match failed[..] {
@@ -60,12 +63,17 @@ fn build() -> Result<PathBuf> {
     Ok(folder.join("target").join(HOST).join("release/puna-libfuzzer"))
 }
 
-/// Seconds of processor time that finished children have used.
-fn used() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Seconds of processor time that finished children have used, as Linux tells it.
+fn used() -> Result<f64> {
+    const STAT: &str = "/proc/self/stat";
+    let stat = std::fs::read_to_string(STAT).map_err(|e| format!("{STAT}: {e}"))?;
     // Fields 16 and 17, counted from the process's name, which is in parentheses and may hold anything.
     let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(13).take(2));
-    fields.into_iter().flatten().filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    let ticks: Vec<f64> = fields.into_iter().flatten().filter_map(|ticks| ticks.parse().ok()).collect();
+    match ticks[..] {
+        [user, system] => Ok((user + system) / 100.0),
+        _ => Err(format!("{STAT}: expected times of children, found {stat:?}")),
+    }
 }
 
 /// Runs one target until it has had its processor time, which on a busy machine takes longer; says how much it had.
@@ -74,7 +82,7 @@ fn one(program: &PathBuf, target: &str, seconds: f64) -> Result<f64> {
     let (found, seeds) = (work.join("corpus"), root().join("fuzz/corpus").join(target));
     std::fs::create_dir_all(&found).map_err(|e| format!("{}: {e}", found.display()))?;
     let artifacts = format!("-artifact_prefix={}/", work.display());
-    let before = used();
+    let before = used()?;
     let mut left = seconds;
     while left >= 1.0 {
         let mut fuzz = at_root(program);
@@ -89,12 +97,12 @@ fn one(program: &PathBuf, target: &str, seconds: f64) -> Result<f64> {
             "-verbosity=0",
         ]);
         run(&mut fuzz)?;
-        left = seconds - (used() - before);
+        left = seconds - (used()? - before);
     }
     // What is worth keeping, in few files.
     let kept = work.join("minimised");
     std::fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
     let merge = ["-merge=1", "-max_len=65536", "-verbosity=0"];
     output(at_root(program).env("PUNA_FUZZ_TARGET", target).args(merge).arg(&kept).arg(&found))?;
-    Ok(used() - before)
+    Ok(used()? - before)
 }

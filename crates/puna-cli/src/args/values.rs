@@ -17,6 +17,19 @@ pub(super) fn pixels(text: &str) -> Result<(usize, usize), String> {
     sides.ok_or_else(|| "expected WxH, such as 1280x720".into())
 }
 
+/// A size as people write it: `500M`, `4G`, or plain bytes.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.char_indices().next_back() {
+        Some((at, unit)) if !unit.is_ascii_digit() => {
+            let power = "KMGT".find(unit.to_ascii_uppercase()).map(|i| 1000u64.pow(i as u32 + 1));
+            (text.get(..at).unwrap_or_default(), power.ok_or("expected a number with K, M, G or T at most")?)
+        }
+        _ => (text, 1),
+    };
+    let number: u64 = number.parse().map_err(|e| format!("expected a whole number before the unit: {e}"))?;
+    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| "expected 1 to 2^64 - 1 bytes".into())
+}
+
 /// `KEY=VALUE`.
 pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -63,6 +76,19 @@ mod tests {
         assert_eq!(pixels("1280x720").unwrap(), (1280, 720));
         for bad in ["", "x", "0x5", "5x0", "5", "5x5x5", "-1x5", "5 x 5"] {
             assert!(pixels(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        let good =
+            [("7", 7), ("500M", 500_000_000), ("4g", 4_000_000_000), ("1K", 1000), ("2T", 2_000_000_000_000)];
+        for (text, expected) in good {
+            assert_eq!(bytes(text).unwrap(), expected, "{text}");
+        }
+        for bad in ["", "0", "0G", "G", "4GB", "-1", "1.5G", "4P", "4é", "99999999999999999999", "20000000T"]
+        {
+            assert!(bytes(bad).is_err(), "{bad}");
         }
     }
 

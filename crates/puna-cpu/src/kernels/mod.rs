@@ -5,5 +5,6 @@ pub(crate) mod dot;
 pub(crate) mod float;
 pub(crate) mod lanes;
 pub(crate) mod panel;
+pub(crate) mod slab;
 pub(crate) mod tile;
 pub(crate) mod wide;

@@ -8,6 +8,7 @@
 use super::blocks::{Block, Shape, Step};
 use super::lanes::{Kernel, Lanes};
 use super::panel::transpose;
+use super::slab::{Keep, Unpack, chunks};
 use crate::matmul::{Kernels, MatRef, Packed, STEP};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -76,7 +77,8 @@ pub(crate) fn product<B: Block>(
     for rows in chunks(0..x.n_rows, rows_at_once) {
         for slab in chunks(0..x.n_in / 32, STEPS) {
             for part in chunks(outs.clone(), OUTS) {
-                kernels.enter(Unpack { w, outs: &part, slab: &slab, scratch, block: PhantomData::<B> });
+                let keep = Columns { scratch: &mut *scratch, shape: PhantomData::<B::Shape> };
+                kernels.enter(Unpack::<B, _>::new(w, &part, &slab, keep));
                 let at = Place {
                     rows: &rows,
                     n_outs: part.len(),
@@ -91,62 +93,42 @@ pub(crate) fn product<B: Block>(
     }
 }
 
-/// Unpacks a slab of weights, eight rows at a time. Beyond the last output, its weights are repeated: nothing reads
-/// their sums.
-struct Unpack<'a, B> {
-    w: MatRef<'a>,
-    outs: &'a Range<usize>,
-    slab: &'a Range<usize>,
+/// Keeps bytes as columns, and what belongs to them.
+struct Columns<'a, S> {
     scratch: &'a mut TileScratch,
-    block: PhantomData<B>,
+    shape: PhantomData<S>,
 }
 
-impl<B: Block> Kernel for Unpack<'_, B> {
+impl<S: Shape> Keep for Columns<'_, S> {
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
+    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, steps: &[&Step; 8]) {
         let width = const { width::<L>() };
-        let Self { w, outs, slab, scratch, .. } = self;
-        let blocks = slab.start / B::STEPS * B::BYTES..slab.end / B::STEPS * B::BYTES;
-        let mut unpacked = [[Step::ZERO; 8]; 8];
-        for first in (0..outs.len()).step_by(8) {
-            let mut rows = [&[][..]; 8];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = &w.row(outs.start + (first + i).min(outs.len() - 1))[blocks.clone()];
+        let scratch = &mut *self.scratch;
+        let (at, lane) = (first / width * STEPS + at, first % width);
+        let mut codes = [l.splat8(0); 8];
+        for (codes, step) in codes.iter_mut().zip(steps) {
+            *codes = l.load(bytemuck::cast_ref(&step.codes));
+        }
+        let codes = transpose(l, codes);
+        for (j, codes) in codes.iter().enumerate() {
+            l.store(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
+        }
+        let halves = codes.as_chunks::<4>().0;
+        let (mut low, high) = (bias(l, &halves[0]), bias(l, &halves[1]));
+        if S::HALVES {
+            l.store(high, &mut scratch.start[(2 * at + 1) * width + lane..]);
+        } else {
+            low = l.add32(low, high);
+        }
+        l.store(low, &mut scratch.start[2 * at * width + lane..]);
+        for half in 0..if S::HALVES { 2 } else { 1 } {
+            let lanes = (2 * at + half) * width + lane..(2 * at + half) * width + lane + 8;
+            for (to, step) in scratch.scale[lanes.clone()].iter_mut().zip(steps) {
+                *to = step.scale[half];
             }
-            let (group, lane) = (first / width * STEPS, first % width);
-            for b in 0..slab.len() / B::STEPS {
-                for (steps, row) in unpacked.iter_mut().zip(&rows) {
-                    B::unpack(l, &row[b * B::BYTES..(b + 1) * B::BYTES], steps);
-                }
-                for s in 0..B::STEPS {
-                    let at = group + b * B::STEPS + s;
-                    let mut codes = [l.splat8(0); 8];
-                    for (codes, steps) in codes.iter_mut().zip(&unpacked) {
-                        *codes = l.load(bytemuck::cast_ref(&steps[s].codes));
-                    }
-                    let codes = transpose(l, codes);
-                    for (j, codes) in codes.iter().enumerate() {
-                        l.store(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
-                    }
-                    let halves = codes.as_chunks::<4>().0;
-                    let (mut low, high) = (bias(l, &halves[0]), bias(l, &halves[1]));
-                    if B::Shape::HALVES {
-                        l.store(high, &mut scratch.start[(2 * at + 1) * width + lane..]);
-                    } else {
-                        low = l.add32(low, high);
-                    }
-                    l.store(low, &mut scratch.start[2 * at * width + lane..]);
-                    for half in 0..if B::Shape::HALVES { 2 } else { 1 } {
-                        let lanes = (2 * at + half) * width + lane..(2 * at + half) * width + lane + 8;
-                        for (to, steps) in scratch.scale[lanes.clone()].iter_mut().zip(&unpacked) {
-                            *to = steps[s].scale[half];
-                        }
-                        if B::Shape::AFFINE {
-                            for (to, steps) in scratch.min[lanes].iter_mut().zip(&unpacked) {
-                                *to = steps[s].min[half];
-                            }
-                        }
-                    }
+            if S::AFFINE {
+                for (to, step) in scratch.min[lanes].iter_mut().zip(steps) {
+                    *to = step.min[half];
                 }
             }
         }
@@ -298,10 +280,4 @@ fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(
             l.gstore(l.gfma(product, d, sum), acc);
         }
     }
-}
-
-/// Consecutive ranges of `len`, the last one shorter.
-fn chunks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(len).map(move |start| start..end.min(start + len))
 }

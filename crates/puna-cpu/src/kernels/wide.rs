@@ -13,10 +13,10 @@
 use super::blocks::{Block, Step};
 use super::lanes::{Kernel, Lanes};
 use super::panel::{self, transpose};
+use super::slab::{Keep, Unpack, chunks};
 use crate::matmul::{Kernels, MatRef, Packed, WIDE_STEP};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
-use core::marker::PhantomData;
 use core::ops::Range;
 
 /// Outputs of a slab.
@@ -58,8 +58,7 @@ pub(crate) fn product<B: Block>(
 ) {
     for slab in chunks(0..x.n_in / 32, STEPS) {
         for part in chunks(outs.clone(), OUTS) {
-            let block = PhantomData::<B>;
-            kernels.enter(Unpack { w, outs: &part, slab: &slab, scratch: &mut *scratch, block });
+            kernels.enter(Unpack::<B, _>::new(w, &part, &slab, Columns(&mut *scratch)));
             kernels.enter(Multiply {
                 x,
                 slab: &slab,
@@ -72,51 +71,27 @@ pub(crate) fn product<B: Block>(
     }
 }
 
-/// Unpacks a slab of weights, eight rows at a time. Beyond the last output, its weights are repeated: nothing reads
-/// their sums.
-struct Unpack<'a, B> {
-    w: MatRef<'a>,
-    outs: &'a Range<usize>,
-    slab: &'a Range<usize>,
-    scratch: &'a mut WideScratch,
-    block: PhantomData<B>,
-}
+/// Keeps pairs of 16-bit codes as columns, and their scales.
+struct Columns<'a>(&'a mut WideScratch);
 
-impl<B: Block> Kernel for Unpack<'_, B> {
+impl Keep for Columns<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
+    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, steps: &[&Step; 8]) {
         let width = const { panel::width::<L>() };
-        let Self { w, outs, slab, scratch, .. } = self;
-        let blocks = slab.start / B::STEPS * B::BYTES..slab.end / B::STEPS * B::BYTES;
-        let mut unpacked = [[Step::ZERO; 8]; 8];
-        for first in (0..outs.len()).step_by(8) {
-            let mut rows = [&[][..]; 8];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = &w.row(outs.start + (first + i).min(outs.len() - 1))[blocks.clone()];
+        let Self(scratch) = self;
+        let (at, lane) = (first / width * STEPS + at, first % width);
+        for half in 0..2 {
+            let mut pairs = [l.splat8(0); 8];
+            for (pairs, step) in pairs.iter_mut().zip(steps) {
+                let codes = &step.codes.as_chunks::<16>().0[half];
+                *pairs = l.widen8(bytemuck::cast_ref(codes));
             }
-            let (group, lane) = (first / width * STEPS, first % width);
-            for b in 0..slab.len() / B::STEPS {
-                for (steps, row) in unpacked.iter_mut().zip(&rows) {
-                    B::unpack(l, &row[b * B::BYTES..(b + 1) * B::BYTES], steps);
-                }
-                for s in 0..B::STEPS {
-                    let at = group + b * B::STEPS + s;
-                    for half in 0..2 {
-                        let mut pairs = [l.splat8(0); 8];
-                        for (pairs, steps) in pairs.iter_mut().zip(&unpacked) {
-                            let codes = &steps[s].codes.as_chunks::<16>().0[half];
-                            *pairs = l.widen8(bytemuck::cast_ref(codes));
-                        }
-                        for (j, pairs) in transpose(l, pairs).into_iter().enumerate() {
-                            let at = (PAIRS * at + 8 * half + j) * width + lane;
-                            l.store(pairs, &mut scratch.codes[at..]);
-                        }
-                    }
-                    for (to, steps) in scratch.scales[at * width + lane..][..8].iter_mut().zip(&unpacked) {
-                        *to = steps[s].scale[0];
-                    }
-                }
+            for (j, pairs) in transpose(l, pairs).into_iter().enumerate() {
+                l.store(pairs, &mut scratch.codes[(PAIRS * at + 8 * half + j) * width + lane..]);
             }
+        }
+        for (to, step) in scratch.scales[at * width + lane..][..8].iter_mut().zip(steps) {
+            *to = step.scale[0];
         }
     }
 }
@@ -202,10 +177,4 @@ impl Multiply<'_> {
         }
         N
     }
-}
-
-/// Consecutive ranges of `len`, the last one shorter.
-fn chunks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(len).map(move |start| start..end.min(start + len))
 }

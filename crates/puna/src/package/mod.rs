@@ -3,8 +3,6 @@
 #[cfg(feature = "std")]
 mod folder;
 mod gguf;
-#[cfg(feature = "std")]
-mod shards;
 
 #[cfg(all(feature = "std", feature = "tokenizer"))]
 pub(crate) use folder::vocabulary;
@@ -77,7 +75,7 @@ impl Tensors {
         match self {
             Tensors::Gguf { set, files } => f(&GgufTensors::new(set, files)),
             #[cfg(feature = "std")]
-            Tensors::Safetensors { set, files } => f(&shards::ShardTensors { set, files }),
+            Tensors::Safetensors { set, files } => f(&puna_llama::weights::ShardTensors::new(set, files)),
         }
     }
 

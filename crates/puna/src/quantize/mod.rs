@@ -106,7 +106,7 @@ impl QuantizeOptions {
 /// Writes the text model at `input` (a GGUF file, any shard of a split one, or a Hugging Face folder) as GGUF to
 /// `output`, with every explicit key, its tokenizer and its chat template.
 ///
-/// Memory is bounded by the largest row, not by the model. The output has its name only once it is whole; a call that
+/// Memory is bounded by a few megabytes or one row for each thread, whatever the model's size. The output has its name only once it is whole; a call that
 /// fails or is cancelled (by the [`Cancel`] of [`QuantizeOptions::load`]) leaves nothing behind.
 ///
 /// ```no_run

@@ -5,7 +5,7 @@ use crate::error::{Error, Lift, Place};
 use crate::package::FormatUse;
 use puna_core::DType;
 use puna_format::WriteSink;
-use puna_format::gguf::split::{COUNT_KEY, NO_KEY, SplitName, TENSORS_KEY};
+use puna_format::gguf::split::{COUNT_KEY, NO_KEY, SplitName, TENSORS_KEY, parse_name};
 use puna_format::gguf::{GgufWriter, Metadata, TensorStream, Value};
 use puna_llama::convert::OutTensor;
 use std::fs::{self, File};
@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::string::String;
 use std::vec::Vec;
 
-/// Files that are being written. Dropped before [`publish`](Output::publish), it removes them.
+/// Files that are being written. Dropped before all have their names, it removes them.
 pub(super) struct Output<'a> {
     plan: &'a [(&'a OutTensor, DType)],
     metadata: Metadata,
     parts: Vec<Part>,
-    published: bool,
+    /// How many have their names.
+    published: usize,
 }
 
 struct Part {
@@ -67,23 +68,11 @@ impl<'a> Output<'a> {
             partial.push(".partial");
             parts.push(Part { path, partial: partial.into(), tensors });
         }
-        // A file that is read while it is written would be lost.
-        let folder = if input.is_dir() { real(input) } else { input.parent().and_then(real) };
-        for part in &parts {
-            let same = real(&part.path).is_some_and(|path| Some(path) == real(input));
-            let sibling =
-                input.file_name().and_then(|n| n.to_str()).and_then(puna_format::gguf::split::parse_name);
-            let within =
-                part.path.parent().and_then(real).is_some() && part.path.parent().and_then(real) == folder;
-            let shard = within
-                && sibling.is_some_and(|s| named(&part.path).starts_with(s.prefix))
-                && part.path.exists();
-            if same || shard {
-                let message = "expected another file than the model that is read, found one of its files";
-                return Err(Error::input(message).at(part.path.display()));
-            }
+        if let Some(part) = parts.iter().find(|part| is_of(&part.path, input)) {
+            let message = "expected another file than the model that is read, found one of its files";
+            return Err(Error::input(message).at(part.path.display()));
         }
-        Ok(Self { plan, metadata, parts, published: false })
+        Ok(Self { plan, metadata, parts, published: 0 })
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -137,19 +126,36 @@ impl<'a> Output<'a> {
     pub(super) fn publish(mut self) -> Result<Vec<PathBuf>, Error> {
         for part in &self.parts {
             fs::rename(&part.partial, &part.path).lift().place(part.path.display())?;
+            self.published += 1;
         }
-        self.published = true;
         Ok(self.parts.iter().map(|part| part.path.clone()).collect())
     }
 }
 
 impl Drop for Output<'_> {
     fn drop(&mut self) {
-        if !self.published {
+        if self.published < self.parts.len() {
             // Where nothing was created there is nothing to remove.
-            self.parts.iter().for_each(|part| _ = fs::remove_file(&part.partial));
+            for (i, part) in self.parts.iter().enumerate() {
+                let _ = fs::remove_file(if i < self.published { &part.path } else { &part.partial });
+            }
         }
     }
+}
+
+/// Whether a path names a file of the model that is read: it itself, another file of the same split, or what is in its
+/// folder.
+fn is_of(path: &Path, input: &Path) -> bool {
+    let (Some(file), Some(model)) = (real(path), real(input)) else { return false };
+    if input.is_dir() {
+        return file.parent() == Some(&*model);
+    }
+    let (a, b) = (named(&file), named(&model));
+    let same_split = match (parse_name(&a), parse_name(&b)) {
+        (Some(a), Some(b)) => a.prefix == b.prefix && a.count == b.count,
+        _ => false,
+    };
+    file == model || same_split && file.parent() == model.parent()
 }
 
 /// Which tensors go into which file.

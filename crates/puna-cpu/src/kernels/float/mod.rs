@@ -10,6 +10,7 @@ mod source;
 
 use super::blocks;
 use super::panel::{Multiply, Strided};
+use super::slab::chunks;
 use crate::matmul::{Kernels, MatRef, Packed};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -88,10 +89,4 @@ fn multiply(kernels: &Kernels, p: &mut Product<'_>, depth: &Range<usize>, outs: 
         n_out: outs.len(),
         add: depth.start > 0,
     });
-}
-
-/// Consecutive ranges of `len`, the last one shorter.
-fn chunks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(len).map(move |start| start..end.min(start + len))
 }

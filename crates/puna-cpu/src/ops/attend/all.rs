@@ -1,6 +1,5 @@
 //! [`AttendAll`]: attention within groups of rows. All keys of a group are seen by all of its queries, so both of its
 //! products are matrix products with panels: keys become columns, values are columns as they come.
-//!
 
 use crate::device::{CpuDevice, Worker};
 use crate::kernels::lanes::{Kernel, Lanes};

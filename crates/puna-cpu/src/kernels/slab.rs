@@ -1,0 +1,59 @@
+//! What the kernels of block-quantised weights and many rows share: a slab of weights, some outputs by some steps of 32
+//! inputs, is unpacked eight outputs at a time; how the unpacked steps are kept is up to the kernel.
+
+use super::blocks::{Block, Step};
+use super::lanes::{Kernel, Lanes};
+use crate::matmul::MatRef;
+use core::marker::PhantomData;
+use core::ops::Range;
+
+/// Where unpacked steps go.
+pub(crate) trait Keep {
+    /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab.
+    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, steps: &[&Step; 8]);
+}
+
+/// Unpacks a slab. Beyond the last output, its weights are repeated: nothing reads their sums.
+pub(crate) struct Unpack<'a, B, K> {
+    w: MatRef<'a>,
+    outs: &'a Range<usize>,
+    steps: &'a Range<usize>,
+    keep: K,
+    block: PhantomData<B>,
+}
+
+impl<'a, B: Block, K: Keep> Unpack<'a, B, K> {
+    /// The slab of these outputs and of these steps, which are whole blocks.
+    pub(crate) fn new(w: MatRef<'a>, outs: &'a Range<usize>, steps: &'a Range<usize>, keep: K) -> Self {
+        Self { w, outs, steps, keep, block: PhantomData }
+    }
+}
+
+impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let Self { w, outs, steps, mut keep, .. } = self;
+        let blocks = steps.start / B::STEPS * B::BYTES..steps.end / B::STEPS * B::BYTES;
+        let mut unpacked = [[Step::ZERO; 8]; 8];
+        for first in (0..outs.len()).step_by(8) {
+            let mut rows = [&[][..]; 8];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = &w.row(outs.start + (first + i).min(outs.len() - 1))[blocks.clone()];
+            }
+            for b in 0..steps.len() / B::STEPS {
+                for (steps, row) in unpacked.iter_mut().zip(&rows) {
+                    B::unpack(l, &row[b * B::BYTES..(b + 1) * B::BYTES], steps);
+                }
+                for s in 0..B::STEPS {
+                    keep.keep(l, b * B::STEPS + s, first, &unpacked.each_ref().map(|steps| &steps[s]));
+                }
+            }
+        }
+    }
+}
+
+/// Consecutive ranges of `len`, the last one shorter.
+pub(crate) fn chunks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(len).map(move |start| start..end.min(start + len))
+}
