@@ -103,6 +103,27 @@ fn a_pair_of_gguf_files_that_can_see() {
     }
 }
 
+/// Both files as bytes, as programs without files have them.
+#[test]
+fn pairs_in_memory() {
+    let golden = VisionGolden::load();
+    let pair = golden.gguf_pair(Rounding::F32, "ln2");
+    let read = |name: &str| std::fs::read(pair.directory().join(name)).unwrap();
+    let options = exact(DeviceKind::Cpu).mmproj_bytes(read("mmproj.gguf"));
+    check(&golden, &Model::from_bytes(read("text.gguf"), &options).unwrap());
+    check(&golden, &Model::open(pair.path(), &options).unwrap());
+
+    let error = Model::open(pair.path(), &options.clone().mmproj(pair.directory().join("mmproj.gguf")));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::BadInput);
+    let error = Model::from_bytes(read("text.gguf"), &exact(DeviceKind::Cpu).mmproj_bytes(read("text.gguf")))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadFile);
+    let tiny = puna::tiny::gguf(7).unwrap();
+    let error = Model::from_bytes(tiny, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadFile);
+    assert!(error.to_string().contains("expected rows of 32 values"), "{error}");
+}
+
 /// Rounded weights mean what they decode to: the same pair with every weight written out as F32 gives the same.
 #[test]
 fn pairs_in_every_format() {

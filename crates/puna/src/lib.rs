@@ -40,7 +40,7 @@
 //! # Images
 //!
 //! A Llama 4 with its vision tower sees: a multimodal Hugging Face folder has it inside, a GGUF model keeps it in a
-//! second file ([`LoadOptions::mmproj`]). Images go where they stand in a message.
+//! second file ([`LoadOptions::mmproj`]; in memory, [`LoadOptions::mmproj_bytes`]). Images go where they stand in a message.
 //!
 //! ```no_run
 //! # use puna::{Image, LoadOptions, Message, Model, Sampling, SessionOptions};

@@ -193,8 +193,9 @@ impl fmt::Debug for Model {
     }
 }
 
-/// The bytes of a GGUF file in memory.
-pub struct ModelBytes(Region);
+/// The bytes of a GGUF file in memory. Clones share them.
+#[derive(Clone)]
+pub struct ModelBytes(pub(crate) Region);
 
 impl From<Vec<u8>> for ModelBytes {
     fn from(bytes: Vec<u8>) -> Self {

@@ -69,6 +69,8 @@ pub struct LoadOptions {
     /// The GGUF file of the vision tower, where it is not in the model's own.
     #[cfg(feature = "std")]
     pub mmproj: Option<std::path::PathBuf>,
+    /// The bytes of that file instead, for models in memory.
+    pub mmproj_bytes: Option<crate::ModelBytes>,
     /// Keys of the model's configuration to replace, each with a value in JSON.
     pub overrides: Vec<(String, String)>,
     /// What the file's header may cost.
@@ -120,6 +122,14 @@ impl LoadOptions {
     #[must_use]
     pub fn mmproj(mut self, path: impl Into<std::path::PathBuf>) -> Self {
         self.mmproj = Some(path.into());
+        self
+    }
+
+    /// Gives the bytes of the vision tower's GGUF file, for models that are in memory too
+    /// ([`Model::from_bytes`](crate::Model::from_bytes)). Works without `std`.
+    #[must_use]
+    pub fn mmproj_bytes(mut self, bytes: impl Into<crate::ModelBytes>) -> Self {
+        self.mmproj_bytes = Some(bytes.into());
         self
     }
 

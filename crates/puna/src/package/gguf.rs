@@ -136,13 +136,14 @@ pub(super) fn mmproj(
     use crate::error::Place;
     let access = options.file_access.unwrap_or_default();
     let file = crate::map::region(path, access, &watch.cancel, |_| {}).place(path.display())?;
-    let open = || {
-        let limits = limits(options);
-        let set = GgufSet::join(alloc::vec![Gguf::read(file.bytes(), &limits).lift()?], &limits).lift()?;
-        Ok((puna_llama::VisionConfig::from_gguf(&set.metadata).lift()?, set))
-    };
-    let (vision, set) = open().place(path.display())?;
-    package.vision = Some(vision);
+    tower(package, file, options).place(path.display())
+}
+
+/// Adds the vision tower in the bytes of a GGUF file.
+pub(super) fn tower(package: &mut Package, file: Region, options: &LoadOptions) -> Result<(), Error> {
+    let limits = limits(options);
+    let set = GgufSet::join(alloc::vec![Gguf::read(file.bytes(), &limits).lift()?], &limits).lift()?;
+    package.vision = Some(puna_llama::VisionConfig::from_gguf(&set.metadata).lift()?);
     package.mmproj = Some(Tensors::Gguf { set, files: alloc::vec![file] });
     Ok(())
 }

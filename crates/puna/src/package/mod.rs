@@ -139,12 +139,7 @@ impl Package {
         if let Some(path) = &options.mmproj {
             gguf::mmproj(&mut package, path, options, &watch)?;
         }
-        if let Some(vision) = package.vision.as_ref().filter(|v| v.projected != package.config.hidden) {
-            let (expected, found) = (package.config.hidden, vision.projected);
-            let message = format_args!("vision tower: expected rows of {expected} values, found {found}");
-            return Err(Error::new(crate::ErrorKind::BadFile, message));
-        }
-        Ok(package)
+        package.with_mmproj_bytes(options)
     }
 
     /// Takes the bytes of one GGUF file.
@@ -152,7 +147,26 @@ impl Package {
     /// # Errors
     /// Whatever is wrong with it.
     pub fn from_bytes(bytes: Region, options: &LoadOptions) -> Result<Self, Error> {
-        gguf::from_regions(alloc::vec![bytes], options)
+        gguf::from_regions(alloc::vec![bytes], options)?.with_mmproj_bytes(options)
+    }
+
+    /// Adds the vision tower that was given as bytes, if any, and checks that the tower there is fits the model.
+    fn with_mmproj_bytes(mut self, options: &LoadOptions) -> Result<Self, Error> {
+        if let Some(bytes) = &options.mmproj_bytes {
+            if self.mmproj.is_some() {
+                return Err(Error::input("load options: expected mmproj or mmproj_bytes, found both"));
+            }
+            gguf::tower(&mut self, bytes.0.clone(), options)?;
+        }
+        match self.vision.as_ref().filter(|v| v.projected != self.config.hidden) {
+            Some(VisionConfig { projected, .. }) => {
+                let expected = self.config.hidden;
+                let message =
+                    format_args!("vision tower: expected rows of {expected} values, found {projected}");
+                Err(Error::new(crate::ErrorKind::BadFile, message))
+            }
+            None => Ok(self),
+        }
     }
 
     /// The configuration as it was understood.
