@@ -284,22 +284,44 @@ fn bf16_pairs_lose_what_bf16_rounds_away() {
     });
 }
 
+/// Values that tower above the rest of their row cost the others nothing, in few rows and in many; where they are so
+/// many that none towers, eight bits cost what they do.
+#[test]
+fn outliers_do_not_drown_the_rest() {
+    for_all(Activations::Auto, |case, kernels, random, what| {
+        let n_in = case.mat.n_in;
+        if case.mat.dtype.is_plain() || n_in < 512 {
+            return;
+        }
+        for (n_rows, every) in [(1, 512), (3, 512), (40, 512), (2, 32), (40, 32)] {
+            let mut x: Vec<f32> = (0..n_rows * n_in).map(|_| random.unit()).collect();
+            for at in (random.bits() as usize % every..x.len()).step_by(every) {
+                x[at] = 10.0 * (n_in as f32).sqrt() * (0.5 + random.unit().abs());
+            }
+            let (got, expected) = (case.product(kernels, &x, &[]), case.reference(&x));
+            // The outliers' own products round as floats do; the share of the rest is what codes may lose.
+            let rest: Vec<f32> = x.iter().map(|&x| if x.abs() > 2.0 { 0.0 } else { x }).collect();
+            let lost = if every == 512 { 0.02 * case.size(&rest) } else { 0.02 * case.size(&x) };
+            let tolerance = lost + 5e-6 * case.size(&x);
+            assert_close(&got, &expected, tolerance, &format!("{what}, {n_rows} rows, {every}"));
+        }
+    });
+}
+
 /// Whatever an instruction set prefers: codes of a byte and of 16 bits, for few rows and for many.
 #[test]
 fn steps_of_both_widths_give_the_exact_product() {
     for_all(Activations::Auto, |case, kernels, random, what| {
-        let group = match case.mat.dtype.block_len() {
-            1 => return,
-            32 => 32,
-            _ => 256,
-        };
+        if case.mat.dtype.is_plain() {
+            return;
+        }
         // The others fit in bytes and have no kernels for 16-bit codes.
         let wide = matches!(case.mat.dtype, DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS);
         for n_rows in [1, 2, 3, 4, 5, 6, 7, 9, 50] {
             let x = exact_x(n_rows * case.mat.n_in, random);
             let expected = case.reference(&x);
             for wide in [false, true].into_iter().take(if wide { 2 } else { 1 }) {
-                let got = case.product_in(Form::Steps { group, wide }, kernels, &x, &[case.mat.n_out / 3]);
+                let got = case.product_in(Form::Steps { wide }, kernels, &x, &[case.mat.n_out / 3]);
                 let what = format!("{what}, {n_rows} rows, wide {wide}");
                 assert_close(&got, &expected, 5e-6 * case.size(&x), &what);
             }
@@ -332,9 +354,11 @@ fn rows_do_not_depend_on_their_neighbours() {
         let n_in = case.mat.n_in;
         let x: Vec<f32> = (0..33 * n_in).map(|_| random.unit()).collect();
         let all = case.product(kernels, &x, &[]);
-        let tolerance = 5e-6 * case.size(&x);
+        let form = |n_rows| kernels.form(case.mat.dtype, case.mat.layout, n_rows);
         for n_rows in [1, 2, 3, 4, 5, 32] {
             let some = case.product(kernels, &x[..n_rows * n_in], &[]);
+            // Codes for few rows and for many are not the same ones.
+            let tolerance = if form(n_rows) == form(33) { 5e-6 } else { 0.02 } * case.size(&x);
             assert_close(&some, &all[..some.len()], tolerance, &format!("{what}, {n_rows} of 33 rows"));
         }
     });
@@ -346,8 +370,10 @@ fn instruction_sets_agree() {
         let scalar = Kernels::new(Isa::Scalar, Activations::Auto);
         for n_rows in [1, 9] {
             let x: Vec<f32> = (0..n_rows * case.mat.n_in).map(|_| random.unit()).collect();
-            // All but BF16 activations round alike: steps of bytes and of 16 bits hold the same codes.
-            if kernels.form(case.mat.dtype, case.mat.layout, n_rows) != Form::Bf16 {
+            // Others round activations in other ways.
+            if kernels.form(case.mat.dtype, case.mat.layout, n_rows)
+                == scalar.form(case.mat.dtype, case.mat.layout, n_rows)
+            {
                 let tolerance = 5e-6 * case.size(&x);
                 assert_close(
                     &case.product(kernels, &x, &[]),

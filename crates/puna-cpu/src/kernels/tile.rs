@@ -39,6 +39,10 @@ pub(crate) struct TileScratch {
     start: Vec<u32>,
     /// `[OUTS / width][ROWS][width]`.
     acc: Vec<f32>,
+    /// Which rows of a chunk have residuals: for each step of the slab, from `ends[s - 1]` to `ends[s]`, a row and
+    /// the place of its residual among that row's bytes.
+    residuals: Vec<[u32; 2]>,
+    ends: [u16; STEPS],
 }
 
 impl TileScratch {
@@ -55,6 +59,8 @@ impl TileScratch {
             min: filled(0.0, OUTS * STEPS * 2)?,
             start: filled(0, OUTS * STEPS * 2)?,
             acc: filled(0.0, OUTS * ROWS)?,
+            residuals: filled([0; 2], CHUNK * STEPS)?,
+            ends: [0; STEPS],
         })
     }
 }
@@ -189,6 +195,9 @@ impl<S: Shape> Kernel for Multiply<'_, S> {
             }
         }
         for chunk in chunks(0..at.rows.len(), CHUNK) {
+            let rows = at.rows.start + chunk.start..at.rows.start + chunk.end;
+            let slab = at.first_step..at.first_step + at.n_steps;
+            list(&x, &rows, &slab, &mut scratch.residuals, &mut scratch.ends);
             for group in 0..at.n_outs.div_ceil(width) {
                 let acc = &mut scratch.acc[(group * ROWS + chunk.start) * width..][..chunk.len() * width];
                 for s in 0..at.n_steps {
@@ -199,11 +208,18 @@ impl<S: Shape> Kernel for Multiply<'_, S> {
                         min: &scratch.min[step * 2 * width..][..2 * width],
                         start: &scratch.start[step * 2 * width..][..2 * width],
                     };
-                    let rows = at.rows.start + chunk.start..at.rows.start + chunk.end;
+                    let first = if s == 0 { 0 } else { scratch.ends[s - 1] };
+                    let x = Activations {
+                        bytes: x.bytes,
+                        stride: x.row_bytes(),
+                        rows: rows.clone(),
+                        step: at.first_step + s,
+                        residuals: &scratch.residuals[usize::from(first)..usize::from(scratch.ends[s])],
+                    };
                     if L::LANES == 8 {
-                        multiply_step::<L, S, 1>(l, &w, &x, rows, at.first_step + s, acc);
+                        multiply_step::<L, S, 1>(l, &w, &x, acc);
                     } else {
-                        multiply_step::<L, S, 2>(l, &w, &x, rows, at.first_step + s, acc);
+                        multiply_step::<L, S, 2>(l, &w, &x, acc);
                     }
                 }
             }
@@ -225,14 +241,58 @@ struct Weights<'a> {
     start: &'a [u32],
 }
 
-/// Adds the products of step `s` to the sums of the rows, `[rows][VECS * LANES]`.
+/// Lists the residuals of `rows` within `slab`, by step.
+fn list(
+    x: &Packed<'_>,
+    rows: &Range<usize>,
+    slab: &Range<usize>,
+    to: &mut [[u32; 2]],
+    ends: &mut [u16; STEPS],
+) {
+    // A counting sort. Of most rows there is nothing to count.
+    ends.fill(0);
+    let within = |r: usize| {
+        let residual = x.step_residual(r);
+        let steps = residual.places.iter().map(|place| usize::from(u16::from_ne_bytes(*place)));
+        let first = residual.at;
+        steps.enumerate().map(move |(i, step)| (step, first + i * STEP)).filter(|(step, _)| slab.contains(step))
+    };
+    for (step, _) in rows.clone().flat_map(within) {
+        ends[step - slab.start] += 1;
+    }
+    let mut end = 0;
+    for n in ends.iter_mut() {
+        // Where the step's residuals begin, until they are put there.
+        (*n, end) = (end, end + *n);
+    }
+    if end == 0 {
+        return;
+    }
+    for r in rows.clone() {
+        for (step, at) in within(r) {
+            let next = &mut ends[step - slab.start];
+            to[usize::from(*next)] = [(r - rows.start) as u32, at as u32];
+            *next += 1;
+        }
+    }
+}
+
+/// What a step of weights is multiplied with.
+struct Activations<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+    rows: Range<usize>,
+    step: usize,
+    /// Rows, counted from the first of `rows`, and where in each the residual is.
+    residuals: &'a [[u32; 2]],
+}
+
+/// Adds the products of a step to the sums of the rows, `[rows][VECS * LANES]`.
 #[inline(always)]
 fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(
     l: L,
     w: &Weights<'_>,
-    x: &Packed<'_>,
-    rows: Range<usize>,
-    s: usize,
+    x: &Activations<'_>,
     acc: &mut [f32],
 ) {
     let width = VECS * L::LANES;
@@ -250,10 +310,16 @@ fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(
             }
         }
     }
-    let stride = x.row_bytes();
-    let x = x.bytes[rows.start * stride + s * STEP..].chunks(stride);
-    for (x, acc) in x.zip(acc.chunks_exact_mut(width)) {
-        let words = x[..STEP].as_chunks::<4>().0;
+    let n_rows = x.rows.len();
+    let bytes = &x.bytes[x.rows.start * x.stride..];
+    for i in 0..n_rows + x.residuals.len() {
+        // First every row, then those with a residual again.
+        let (r, at) = match i.checked_sub(n_rows) {
+            None => (i, x.step * STEP),
+            Some(i) => (x.residuals[i][0] as usize, x.residuals[i][1] as usize),
+        };
+        let words = bytes[r * x.stride + at..][..STEP].as_chunks::<4>().0;
+        let acc = &mut acc[r * width..(r + 1) * width];
         let word = |i: usize| u32::from_ne_bytes(words[i]);
         let [d, low, high] = [8, 9, 10].map(|i| f32::from_bits(word(i)));
         let (x0, x1) = ([0, 1, 2, 3].map(word), [4, 5, 6, 7].map(word));

@@ -3,7 +3,7 @@
 mod pack;
 
 pub use pack::{Form, Packed};
-pub(crate) use pack::{Q8Row, STEP, WIDE_STEP};
+pub(crate) use pack::{Plane, STEP, WIDE_STEP};
 
 use crate::isa::{Avx512Bf16, Isa};
 use crate::kernels::blocks::{self, Block, Shape};
@@ -122,11 +122,10 @@ impl Kernels {
     }
 
     fn block_form<B: Block>(&self, n_rows: usize) -> Form {
-        let group = if B::STEPS == 1 { 32 } else { 256 };
-        match (n_rows <= <B::Dot as RowDot>::FEW_ROWS, group) {
-            (true, 32) => Form::Q8,
+        match (n_rows <= <B::Dot as RowDot>::FEW_ROWS, B::STEPS) {
+            (true, 1) => Form::Q8,
             (true, _) => Form::Q8K,
-            (false, _) => Form::Steps { group, wide: self.wide(B::Shape::LIMIT) },
+            (false, _) => Form::Steps { wide: self.wide(B::Shape::LIMIT) },
         }
     }
 
@@ -192,7 +191,7 @@ impl Kernels {
         scratch: &mut Scratch,
         tile: &mut [f32],
     ) {
-        if let Form::Steps { wide: true, .. } = x.form {
+        if x.form == (Form::Steps { wide: true }) {
             let scratch = &mut scratch.wide;
             return match w.mat.dtype {
                 DType::Q8_0 => wide::product::<blocks::Q8_0>(self, *w, *x, outs, scratch, tile),

@@ -1,9 +1,9 @@
 //! Any format: each block is unpacked to bytes first.
 
-use super::RowDot;
+use super::{RowDot, prefetch};
 use crate::kernels::blocks::{Block, Shape, Step};
 use crate::kernels::lanes::Lanes;
-use crate::matmul::Q8Row;
+use crate::matmul::Plane;
 use core::marker::PhantomData;
 
 /// Rows of any block format.
@@ -11,13 +11,15 @@ pub(crate) struct Any<B>(PhantomData<B>);
 
 impl<B: Block> RowDot for Any<B> {
     const FEW_ROWS: usize = 4;
+    const BLOCK: (usize, usize) = (B::BYTES, 32 * B::STEPS);
 
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Plane<'_>; N], n_in: usize) -> [f32; N] {
         let mut steps = [Step::ZERO; 8];
         let (mut sums, mut mins) = ([l.fsplat(0.0); N], [0.0; N]);
         let row = &row[..n_in / (32 * B::STEPS) * B::BYTES];
         for (b, block) in row.chunks_exact(B::BYTES).enumerate() {
+            prefetch(l, block);
             B::unpack(l, block, &mut steps);
             for (s, step) in steps[..B::STEPS].iter().enumerate() {
                 let at = b * B::STEPS + s;

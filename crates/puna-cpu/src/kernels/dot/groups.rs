@@ -1,10 +1,10 @@
 //! Formats of 32 values, eight blocks at a time: lane `i` of the sums belongs to block `i`, so that the eight scales
 //! are applied at once.
 
-use super::RowDot;
+use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, bytes_at};
 use crate::kernels::lanes::Lanes;
-use crate::matmul::Q8Row;
+use crate::matmul::Plane;
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
@@ -34,13 +34,15 @@ pub(crate) trait Grouped {
 
 impl<B: Grouped> RowDot for Groups<B> {
     const FEW_ROWS: usize = 12;
+    const BLOCK: (usize, usize) = (B::BYTES, 32);
 
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Plane<'_>; N], n_in: usize) -> [f32; N] {
         let mut sums = [l.fsplat(0.0); N];
         let n_groups = n_in / 256;
         let (groups, rest) = row[..n_in / 32 * B::BYTES].split_at(n_groups * 8 * B::BYTES);
         for (g, group) in groups.chunks_exact(8 * B::BYTES).enumerate() {
+            prefetch(l, group);
             add_group::<L, B, N>(l, group, x, g, &mut sums);
         }
         if !rest.is_empty() {
@@ -62,7 +64,7 @@ impl<B: Grouped> RowDot for Groups<B> {
 fn add_group<L: Lanes, B: Grouped, const N: usize>(
     l: L,
     group: &[u8],
-    x: &[Q8Row<'_>; N],
+    x: &[Plane<'_>; N],
     g: usize,
     sums: &mut [L::F; N],
 ) {

@@ -1,10 +1,10 @@
-//! Formats of 256 values whose sub-blocks have integer scales: the scales are applied to 16-bit sums of products, and
-//! one float product finishes a block.
+//! Formats of 256 values whose sub-blocks have integer scales: these, times the integer factors of the activations'
+//! scales, are applied to 16-bit sums of products, and one float product finishes a block.
 
-use super::RowDot;
+use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, bytes_at, f16_at};
 use crate::kernels::lanes::Lanes;
-use crate::matmul::Q8Row;
+use crate::matmul::Plane;
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 
@@ -32,14 +32,14 @@ pub(crate) trait Super {
 pub(crate) struct Scales<L: Lanes> {
     /// The scales of half steps 0 to 7, in both halves of the first vector; 8 to 15 in the second.
     of: [L::V; 2],
-    /// Minima of the 16 half steps.
+    /// Minima of the 16 half steps, or where codes have a zero, which [`Min::Zero`] tells, their scales.
     mins: Option<L::V>,
 }
 
 /// The float factor of minima.
 pub(crate) enum Min {
-    /// That of the scales: minima stand for the code of 0.
-    Same,
+    /// That of the scales: a minimum is the scale times the code of 0, a power of two, whose logarithm this is.
+    Zero(usize),
     /// One of their own.
     Own(f32),
 }
@@ -58,30 +58,40 @@ const SELECT: [[u8; 32]; 4] = {
 
 impl<B: Super> RowDot for SuperBlocks<B> {
     const FEW_ROWS: usize = 12;
+    const BLOCK: (usize, usize) = (B::BYTES, 256);
 
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Plane<'_>; N], n_in: usize) -> [f32; N] {
         let mut sums = [l.fsplat(0.0); N];
         for (b, block) in row[..n_in / 256 * B::BYTES].chunks_exact(B::BYTES).enumerate() {
+            prefetch(l, block);
             let scales = B::scales(l, block);
+            let mut factors = [l.splat8(0); N];
+            let mut weighted = [scales.of; N];
+            for (i, x) in x.iter().enumerate() {
+                let f = l.load(x.chunk(x.factors, b));
+                let of = [l.halves_low(f, f), l.halves_high(f, f)];
+                weighted[i] = [l.mul16(scales.of[0], of[0]), l.mul16(scales.of[1], of[1])];
+                factors[i] = f;
+            }
             let mut dots = [l.splat8(0); N];
             for s in 0..8 {
                 let w = B::codes(l, block, s);
-                let scale = l.shuffle8(scales.of[s / 4], l.load(&SELECT[s % 4]));
-                for (x, dots) in x.iter().zip(&mut dots) {
+                for (i, x) in x.iter().enumerate() {
+                    let scale = l.shuffle8(weighted[i][s / 4], l.load(&SELECT[s % 4]));
                     let codes: &[u8; 256] = x.chunk(x.codes, b);
                     let x = l.load(bytes_at(codes, 32 * s));
                     let pairs = if B::SIGNED { l.mul8_pairs_signed(w, x) } else { l.mul8_pairs(w, x) };
-                    *dots = l.add32(*dots, l.mul16_pairs(pairs, scale));
+                    dots[i] = l.add32(dots[i], l.mul16_pairs(pairs, scale));
                 }
             }
             let (d, min) = B::factors(l, block);
             for (i, x) in x.iter().enumerate() {
                 let x_d = f32::from_ne_bytes(*x.chunk(x.d, b));
                 if let Some(mins) = scales.mins {
-                    let mins = l.mul16_pairs(mins, l.load(x.chunk(x.sums, b)));
+                    let mins = l.mul16_pairs(l.mul16(mins, factors[i]), l.load(x.chunk(x.sums, b)));
                     match min {
-                        Min::Same => dots[i] = l.sub32(dots[i], mins),
+                        Min::Zero(bits) => dots[i] = l.sub32(dots[i], l.shl32(mins, bits)),
                         Min::Own(d) => sums[i] = l.ffma(l.to_f32(mins), l.fsplat(-d * x_d), sums[i]),
                     }
                 }
@@ -96,13 +106,10 @@ impl<B: Super> RowDot for SuperBlocks<B> {
     }
 }
 
-/// Scales that the half steps have for themselves, and minima of `zero` times the scales.
+/// Scales that the half steps have for themselves, of codes with a zero.
 #[inline(always)]
-fn symmetric<L: Lanes>(l: L, scales: L::V, log2_zero: usize) -> Scales<L> {
-    Scales {
-        of: [l.halves_low(scales, scales), l.halves_high(scales, scales)],
-        mins: Some(l.shl16(scales, log2_zero)),
-    }
+fn symmetric<L: Lanes>(l: L, scales: L::V) -> Scales<L> {
+    Scales { of: [l.halves_low(scales, scales), l.halves_high(scales, scales)], mins: Some(scales) }
 }
 
 /// The 2-bit codes of step `s` in 64 bytes.
@@ -164,11 +171,11 @@ impl Super for Q3_K {
         for (i, scale) in scales.iter_mut().enumerate() {
             *scale = less_32(low[i] & 0x0F0F_0F0F | (high >> (2 * i) & 0x0303_0303) << 4).to_le();
         }
-        symmetric(l, l.widen8(bytemuck::cast_ref(&scales)), 2)
+        symmetric(l, l.widen8(bytemuck::cast_ref(&scales)))
     }
     #[inline(always)]
     fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
-        (f16_at(l, block, q3_k::D), Min::Same)
+        (f16_at(l, block, q3_k::D), Min::Zero(2))
     }
 }
 
@@ -255,11 +262,11 @@ impl Super for Q6_K {
     }
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
-        symmetric(l, l.widen8(bytes_at(block, q6_k::SCALES)), 5)
+        symmetric(l, l.widen8(bytes_at(block, q6_k::SCALES)))
     }
     #[inline(always)]
     fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
-        (f16_at(l, block, q6_k::D), Min::Same)
+        (f16_at(l, block, q6_k::D), Min::Zero(5))
     }
 }
 
@@ -293,6 +300,6 @@ impl Super for IQ4_XS {
     }
     #[inline(always)]
     fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
-        (f16_at(l, block, iq4_xs::D), Min::Same)
+        (f16_at(l, block, iq4_xs::D), Min::Zero(0))
     }
 }

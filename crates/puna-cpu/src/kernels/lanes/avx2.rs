@@ -31,6 +31,11 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, from: &[u8], ahead: usize) {
+        // SAFETY: a prefetch reads nothing; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(ahead).cast()) }
+    }
+    #[inline(always)]
     fn load(self, from: &[u8; 32]) -> __m256i {
         v!(_mm256_loadu_si256(from.as_ptr().cast()))
     }
@@ -98,6 +103,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn shuffle8(self, table: __m256i, index: __m256i) -> __m256i {
         v!(_mm256_shuffle_epi8(table, index))
+    }
+    #[inline(always)]
+    fn mul16(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_mullo_epi16(a, b))
     }
     #[inline(always)]
     fn mul16_pairs(self, a: __m256i, b: __m256i) -> __m256i {

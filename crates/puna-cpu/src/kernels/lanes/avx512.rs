@@ -41,6 +41,7 @@ impl Lanes for Avx512 {
     }
 
     as_avx2! {
+        prefetch(from: &[u8], ahead: usize) -> ();
         load(from: &[u8; 32]) -> __m256i;
         store_bytes(a: __m256i, to: &mut [i8; 32]) -> ();
         store(a: __m256i, to: &mut [u32]) -> ();
@@ -58,6 +59,7 @@ impl Lanes for Avx512 {
         sub32(a: __m256i, b: __m256i) -> __m256i;
         eq8(a: __m256i, b: __m256i) -> __m256i;
         shuffle8(table: __m256i, index: __m256i) -> __m256i;
+        mul16(a: __m256i, b: __m256i) -> __m256i;
         mul16_pairs(a: __m256i, b: __m256i) -> __m256i;
         mul8_pairs(unsigned: __m256i, signed: __m256i) -> __m256i;
         mul8_pairs_signed(w: __m256i, x: __m256i) -> __m256i;

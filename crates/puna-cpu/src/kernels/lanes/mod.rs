@@ -35,6 +35,9 @@ pub(crate) trait Lanes: Copy {
     /// Runs the kernel with the features of the instruction set enabled.
     fn enter(self, kernel: impl Kernel);
 
+    /// Asks for the cache line `ahead` bytes behind the start of `from`, wherever that is.
+    fn prefetch(self, from: &[u8], ahead: usize);
+
     // 32-byte integers.
     fn load(self, from: &[u8; 32]) -> Self::V;
     fn store_bytes(self, a: Self::V, to: &mut [i8; 32]);
@@ -58,6 +61,8 @@ pub(crate) trait Lanes: Copy {
     fn eq8(self, a: Self::V, b: Self::V) -> Self::V;
     /// In each 16-byte half: byte `i` is `table[index[i] % 16]`, or 0 where `index[i]` has its top bit set.
     fn shuffle8(self, table: Self::V, index: Self::V) -> Self::V;
+    /// The low 16 bits of products of 16-bit lanes.
+    fn mul16(self, a: Self::V, b: Self::V) -> Self::V;
     /// Products of signed 16-bit lanes, neighbours summed to 32 bits.
     fn mul16_pairs(self, a: Self::V, b: Self::V) -> Self::V;
     /// Products of unsigned by signed bytes, neighbours summed to 16 bits, which must not overflow.

@@ -100,6 +100,8 @@ impl Lanes for Portable {
     }
 
     #[inline]
+    fn prefetch(self, _: &[u8], _: usize) {}
+    #[inline]
     fn load(self, from: &[u8; 32]) -> V {
         *from
     }
@@ -169,6 +171,12 @@ impl Lanes for Portable {
             at if at >= 128 => 0,
             at => table[(i & 16) + usize::from(at & 15)],
         })
+    }
+    #[inline]
+    fn mul16(self, a: V, b: V) -> V {
+        let (a, b) = (words(a), words(b));
+        let product = |a: i32, b: i32| (a.wrapping_mul(b) & 0xFFFF) | (a >> 16).wrapping_mul(b >> 16) << 16;
+        from_words(core::array::from_fn(|i| product(a[i], b[i])))
     }
     #[inline]
     fn mul16_pairs(self, a: V, b: V) -> V {

@@ -1,0 +1,246 @@
+//! Rows of 8-bit codes that weights are multiplied with as they are unpacked.
+//!
+//! A row is a plane of codes, then how many groups of 256 values its residual has, the places of the blocks that make
+//! up these groups, and a plane of their residuals. A plane is the codes of whole groups, zeros at the end, their
+//! scales, the factors of these ([`Form::Q8K`](super::Form::Q8K)) and the sums of 16 codes each. `N` is 32 or 256: the
+//! values of a block of the weights' format, and to a scale.
+
+use super::{MAX_FACTOR, OUTLIER, code_of, peak, rms, scale_of};
+use core::array;
+
+/// Codes with what belongs to them.
+#[derive(Clone, Copy)]
+pub(crate) struct Plane<'a> {
+    /// One byte each, signed.
+    pub(crate) codes: &'a [u8],
+    /// F32 scales.
+    pub(crate) d: &'a [u8],
+    /// i16, for each half of 32 values; empty where scales have none.
+    pub(crate) factors: &'a [u8],
+    /// i16 sums of 16 codes.
+    pub(crate) sums: &'a [u8],
+}
+
+impl<'a> Plane<'a> {
+    /// The plane of `n` values at the start of `bytes`, and what follows it.
+    #[inline(always)]
+    fn split<const N: usize>(bytes: &'a [u8], n: usize) -> (Self, &'a [u8]) {
+        let (codes, rest) = bytes.split_at(n);
+        let (d, rest) = rest.split_at(n / N * 4);
+        let (factors, rest) = rest.split_at(factors_bytes::<N>(n));
+        let (sums, rest) = rest.split_at(n / 16 * 2);
+        (Plane { codes, d, factors, sums }, rest)
+    }
+
+    /// The codes of step `s`, where steps are not paired.
+    #[inline(always)]
+    pub(crate) fn step(&self, s: usize) -> &[u8; 32] {
+        self.chunk(self.codes, s)
+    }
+
+    /// The scale of step `s`, where there are factors.
+    #[inline(always)]
+    pub(crate) fn scale(&self, s: usize) -> f32 {
+        let factor = i16::from_ne_bytes(*self.chunk(self.factors, 2 * s));
+        f32::from_ne_bytes(*self.chunk(self.d, s / 8)) * f32::from(factor)
+    }
+
+    /// The sums of the halves of step `s`.
+    #[inline(always)]
+    pub(crate) fn sums(&self, s: usize) -> [i16; 2] {
+        let [a, b, c, d] = *self.chunk::<4>(self.sums, s);
+        [i16::from_ne_bytes([a, b]), i16::from_ne_bytes([c, d])]
+    }
+
+    /// Chunk `i` of `N` bytes.
+    #[inline(always)]
+    pub(crate) fn chunk<'b, const N: usize>(&self, bytes: &'b [u8], i: usize) -> &'b [u8; N] {
+        &bytes.as_chunks::<N>().0[i]
+    }
+}
+
+/// A packed row.
+#[derive(Clone, Copy)]
+pub(crate) struct Q8Row<'a> {
+    pub(crate) plane: Plane<'a>,
+    /// Groups of 256 values that the residual has.
+    pub(crate) n_groups: usize,
+    /// u16: which block of the row each block of the residual is of. Blocks at the end may be of none: their codes are 0.
+    places: &'a [u8],
+    residual: Plane<'a>,
+}
+
+impl<'a> Q8Row<'a> {
+    /// Group `g` of the residual, and which blocks of `n` values it is of.
+    #[inline(always)]
+    pub(crate) fn group(&self, g: usize, n: usize) -> (Plane<'a>, impl Iterator<Item = usize>) {
+        let part = |bytes: &'a [u8], of: usize| {
+            let len = bytes.len() / of.max(1);
+            &bytes[g * len..(g + 1) * len]
+        };
+        let all = self.residual.codes.len() / 256;
+        let Plane { codes, d, factors, sums } = self.residual;
+        let plane =
+            Plane { codes: part(codes, all), d: part(d, all), factors: part(factors, all), sums: part(sums, all) };
+        let places = self.places.as_chunks::<2>().0[g * (256 / n)..].iter();
+        (plane, places.take(256 / n).map(|place| usize::from(u16::from_ne_bytes(*place))))
+    }
+}
+
+/// Bytes of the factors of a plane.
+const fn factors_bytes<const N: usize>(n: usize) -> usize {
+    if N == 256 { n / 16 * 2 } else { 0 }
+}
+
+const fn plane_bytes<const N: usize>(n: usize) -> usize {
+    n + n / N * 4 + factors_bytes::<N>(n) + n / 16 * 2
+}
+
+/// Values that the residual has room for, in groups of 256: whatever can exceed [`OUTLIER`] times the root mean square,
+/// which one value in 144 can. A row of more than 2¹⁶ blocks has none: places are 16 bits.
+const fn room<const N: usize>(n: usize) -> usize {
+    match n / N <= 1 << 16 {
+        true => (n / 256).div_ceil(if N == 256 { 1 } else { 4 }) * 256,
+        false => 0,
+    }
+}
+
+/// Bytes of a row of `n_in` values.
+pub(super) const fn row_bytes<const N: usize>(n_in: usize) -> usize {
+    let n = n_in.next_multiple_of(256);
+    plane_bytes::<N>(n) + 4 + room::<N>(n) / N * 2 + plane_bytes::<N>(room::<N>(n))
+}
+
+/// The parts of a packed row.
+#[inline(always)]
+pub(super) fn row<const N: usize>(bytes: &[u8], n_in: usize) -> Q8Row<'_> {
+    let n = n_in.next_multiple_of(256);
+    let (plane, rest) = Plane::split::<N>(bytes, n);
+    let (n_groups, rest) = rest.split_at(4);
+    let (places, rest) = rest.split_at(room::<N>(n) / N * 2);
+    let (residual, _) = Plane::split::<N>(rest, room::<N>(n));
+    let n_groups = n_groups.first_chunk().map_or(0, |n| u32::from_ne_bytes(*n)) as usize;
+    Q8Row { plane, n_groups, places, residual }
+}
+
+/// Packs a row of whole blocks.
+#[inline(always)]
+pub(super) fn quantize<const N: usize>(x: &[f32], factor: f32, into: &mut [u8]) {
+    let n = x.len().next_multiple_of(256);
+    let (plane, rest) = into.split_at_mut(plane_bytes::<N>(n));
+    let (n_groups, rest) = rest.split_at_mut(4);
+    let (places, rest) = rest.split_at_mut(room::<N>(n) / N * 2);
+    let mut plane = PlaneMut::split::<N>(plane, n);
+    let mut residual = PlaneMut::split::<N>(rest, room::<N>(n));
+    let mut places = places.as_chunks_mut::<2>().0.iter_mut();
+    let threshold = OUTLIER * rms(x);
+    let mut hits = 0;
+    let blocks = x.as_chunks::<N>().0;
+    for (b, block) in blocks.iter().enumerate() {
+        let scales = plane.put(b, block, factor);
+        if peak(block) > threshold
+            && let Some(place) = places.next()
+        {
+            *place = (b as u16).to_ne_bytes();
+            residual.put(hits, &plane.lost(b, block, &scales), factor);
+            hits += 1;
+        }
+    }
+    for b in blocks.len()..n / N {
+        plane.put(b, &[0.0; N], factor);
+    }
+    let groups = (hits * N).div_ceil(256);
+    for (b, place) in (hits..groups * 256 / N).zip(places) {
+        *place = 0u16.to_ne_bytes();
+        residual.put(b, &[0.0; N], factor);
+    }
+    n_groups.copy_from_slice(&(groups as u32).to_ne_bytes());
+    if N == 32 {
+        pair(plane.codes);
+        pair(&mut residual.codes[..groups * 256]);
+    }
+}
+
+/// A plane as it is written.
+struct PlaneMut<'a> {
+    codes: &'a mut [u8],
+    d: &'a mut [u8],
+    factors: &'a mut [u8],
+    sums: &'a mut [u8],
+}
+
+impl<'a> PlaneMut<'a> {
+    #[inline(always)]
+    fn split<const N: usize>(bytes: &'a mut [u8], n: usize) -> Self {
+        let (codes, rest) = bytes.split_at_mut(n);
+        let (d, rest) = rest.split_at_mut(n / N * 4);
+        let (factors, rest) = rest.split_at_mut(factors_bytes::<N>(n));
+        let (sums, _) = rest.split_at_mut(n / 16 * 2);
+        PlaneMut { codes, d, factors, sums }
+    }
+
+    /// Writes block `b`; the scales of its steps, without `factor`.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, b: usize, block: &[f32; N], factor: f32) -> [f32; 8] {
+        let (d, scales) = self.scales(b, block);
+        self.d[4 * b..4 * b + 4].copy_from_slice(&(d * factor).to_ne_bytes());
+        let codes = &mut self.codes[N * b..N * (b + 1)];
+        let sums = &mut self.sums[N / 8 * b..N / 8 * (b + 1)];
+        let steps = block.as_chunks::<32>().0.iter().zip(codes.as_chunks_mut::<32>().0);
+        for ((x, codes), scale) in steps.zip(&scales) {
+            let inverse = if *scale > 0.0 { 1.0 / scale } else { 0.0 };
+            for (code, x) in codes.iter_mut().zip(x) {
+                *code = code_of(*x, inverse) as u8;
+            }
+        }
+        for (sum, codes) in sums.as_chunks_mut::<2>().0.iter_mut().zip(codes.as_chunks::<16>().0) {
+            let mut total = 0;
+            for &code in codes {
+                total += i16::from(code as i8);
+            }
+            *sum = total.to_ne_bytes();
+        }
+        scales
+    }
+
+    /// The scale of block `b` as it is stored, and those of its steps.
+    #[inline(always)]
+    fn scales<const N: usize>(&mut self, b: usize, block: &[f32; N]) -> (f32, [f32; 8]) {
+        let (d, _) = scale_of(peak(block), 127.0);
+        if N == 32 {
+            return (d, [d; 8]);
+        }
+        let unit = d / f32::from(MAX_FACTOR);
+        let steps = block.as_chunks::<32>().0;
+        let factors: [i16; 8] = array::from_fn(|s| {
+            // Zero for a block of zeros; anything for one that is not finite, whose scale is.
+            let needed = libm::ceilf(peak(&steps[s % steps.len()]) / (127.0 * unit));
+            (needed as i16).clamp(1, MAX_FACTOR)
+        });
+        let to = self.factors[4 * 8 * b..4 * 8 * (b + 1)].as_chunks_mut::<4>().0;
+        for (to, factor) in to.iter_mut().zip(factors) {
+            *to = bytemuck::cast([factor; 2]);
+        }
+        (unit, factors.map(|factor| unit * f32::from(factor)))
+    }
+
+    /// What block `b` is without what its codes stand for.
+    #[inline(always)]
+    fn lost<const N: usize>(&self, b: usize, block: &[f32; N], scales: &[f32; 8]) -> [f32; N] {
+        let codes = &self.codes[N * b..N * (b + 1)];
+        array::from_fn(|i| block[i] - f32::from(codes[i] as i8) * scales[i / 32])
+    }
+}
+
+/// Puts the codes of every eight steps in the order that formats with 32 values to a block are multiplied in.
+#[inline(always)]
+fn pair(codes: &mut [u8]) {
+    for codes in codes.as_chunks_mut::<256>().0 {
+        let natural = *codes;
+        for (s, step) in natural.as_chunks::<32>().0.iter().enumerate() {
+            for (half, at) in step.as_chunks::<16>().0.iter().zip([s % 4 * 4 + s / 4, s % 4 * 4 + s / 4 + 2]) {
+                codes[16 * at..16 * at + 16].copy_from_slice(half);
+            }
+        }
+    }
+}
