@@ -310,40 +310,58 @@ fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(
             }
         }
     }
-    let n_rows = x.rows.len();
-    let bytes = &x.bytes[x.rows.start * x.stride..];
-    for i in 0..n_rows + x.residuals.len() {
-        // First every row, then those with a residual again.
-        let (r, at) = match i.checked_sub(n_rows) {
-            None => (i, x.step * STEP),
-            Some(i) => (x.residuals[i][0] as usize, x.residuals[i][1] as usize),
-        };
-        let words = bytes[r * x.stride + at..][..STEP].as_chunks::<4>().0;
+    let regs = Registers { codes, start, scale, min };
+    let rows = &x.bytes[x.rows.start * x.stride..];
+    let dense = rows[x.step * STEP..].chunks(x.stride);
+    for (x, acc) in dense.zip(acc.chunks_exact_mut(width)).take(x.rows.len()) {
+        add_product::<L, S, VECS>(l, &regs, x, acc);
+    }
+    for [r, at] in x.residuals.iter().map(|residual| residual.map(|n| n as usize)) {
         let acc = &mut acc[r * width..(r + 1) * width];
-        let word = |i: usize| u32::from_ne_bytes(words[i]);
-        let [d, low, high] = [8, 9, 10].map(|i| f32::from_bits(word(i)));
-        let (x0, x1) = ([0, 1, 2, 3].map(word), [4, 5, 6, 7].map(word));
-        let d = l.gsplat(d);
-        for v in 0..VECS {
-            let acc = &mut acc[v * L::LANES..(v + 1) * L::LANES];
-            let dot = l.tdot16(S::LIMIT, start[v][0], &codes[v][0], &x0);
-            let mut sum = l.gload(acc);
-            let product = if S::HALVES {
-                let other = l.tdot16(S::LIMIT, start[v][1], &codes[v][1], &x1);
-                l.gfma(l.to_g(other), scale[v][1], l.gmul(l.to_g(dot), scale[v][0]))
+        add_product::<L, S, VECS>(l, &regs, &rows[r * x.stride + at..], acc);
+    }
+}
+
+/// A step of the weights of `VECS * LANES` outputs.
+struct Registers<L: Lanes, const VECS: usize> {
+    codes: [[[L::T; 4]; 2]; VECS],
+    start: [[L::T; 2]; VECS],
+    scale: [[L::G; 2]; VECS],
+    min: [[L::G; 2]; VECS],
+}
+
+/// Adds the product with the step of activations that `x` begins with.
+#[inline(always)]
+fn add_product<L: Lanes, S: Shape, const VECS: usize>(
+    l: L,
+    w: &Registers<L, VECS>,
+    x: &[u8],
+    acc: &mut [f32],
+) {
+    let words = x[..STEP].as_chunks::<4>().0;
+    let word = |i: usize| u32::from_ne_bytes(words[i]);
+    let [d, low, high] = [8, 9, 10].map(|i| f32::from_bits(word(i)));
+    let (x0, x1) = ([0, 1, 2, 3].map(word), [4, 5, 6, 7].map(word));
+    let d = l.gsplat(d);
+    for v in 0..VECS {
+        let acc = &mut acc[v * L::LANES..(v + 1) * L::LANES];
+        let dot = l.tdot16(S::LIMIT, w.start[v][0], &w.codes[v][0], &x0);
+        let mut sum = l.gload(acc);
+        let product = if S::HALVES {
+            let other = l.tdot16(S::LIMIT, w.start[v][1], &w.codes[v][1], &x1);
+            l.gfma(l.to_g(other), w.scale[v][1], l.gmul(l.to_g(dot), w.scale[v][0]))
+        } else {
+            l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &w.codes[v][1], &x1)), w.scale[v][0])
+        };
+        if S::AFFINE {
+            // Where the halves share their minimum, so they do here: a sum of both saves a product.
+            if S::HALVES {
+                sum = l.gfnma(w.min[v][1], l.gsplat(high), sum);
+                sum = l.gfnma(w.min[v][0], l.gsplat(low), sum);
             } else {
-                l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &codes[v][1], &x1)), scale[v][0])
-            };
-            if S::AFFINE {
-                // Where the halves share their minimum, so they do here: a sum of both saves a product.
-                if S::HALVES {
-                    sum = l.gfnma(min[v][1], l.gsplat(high), sum);
-                    sum = l.gfnma(min[v][0], l.gsplat(low), sum);
-                } else {
-                    sum = l.gfnma(min[v][0], l.gsplat(low + high), sum);
-                }
+                sum = l.gfnma(w.min[v][0], l.gsplat(low + high), sum);
             }
-            l.gstore(l.gfma(product, d, sum), acc);
         }
+        l.gstore(l.gfma(product, d, sum), acc);
     }
 }

@@ -3,7 +3,7 @@
 mod pack;
 
 pub use pack::{Form, Packed};
-pub(crate) use pack::{Plane, STEP, WIDE_STEP};
+pub(crate) use pack::{Plane, Q8Row, STEP, WIDE_STEP};
 
 use crate::isa::{Avx512Bf16, Isa};
 use crate::kernels::blocks::{self, Block, Shape};

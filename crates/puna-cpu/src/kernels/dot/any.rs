@@ -3,7 +3,7 @@
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{Block, Shape, Step};
 use crate::kernels::lanes::Lanes;
-use crate::matmul::Plane;
+use crate::matmul::Q8Row;
 use core::marker::PhantomData;
 
 /// Rows of any block format.
@@ -11,10 +11,9 @@ pub(crate) struct Any<B>(PhantomData<B>);
 
 impl<B: Block> RowDot for Any<B> {
     const FEW_ROWS: usize = 4;
-    const BLOCK: (usize, usize) = (B::BYTES, 32 * B::STEPS);
 
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Plane<'_>; N], n_in: usize) -> [f32; N] {
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
         let mut steps = [Step::ZERO; 8];
         let (mut sums, mut mins) = ([l.fsplat(0.0); N], [0.0; N]);
         let row = &row[..n_in / (32 * B::STEPS) * B::BYTES];
@@ -30,7 +29,7 @@ impl<B: Block> RowDot for Any<B> {
                 } else {
                     l.fsplat(step.scale[0])
                 };
-                for (i, x) in x.iter().enumerate() {
+                for (i, x) in x.iter().map(|x| &x.plane).enumerate() {
                     let dots = l.to_f32(l.dot_signed(w, l.load(x.step(at))));
                     let d = x.scale(at);
                     sums[i] = l.ffma(l.fmul(dots, l.fsplat(d)), scale, sums[i]);

@@ -4,7 +4,8 @@
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, bytes_at};
 use crate::kernels::lanes::Lanes;
-use crate::matmul::Plane;
+use crate::matmul::{Plane, Q8Row};
+use core::array;
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
@@ -24,32 +25,45 @@ pub(crate) trait Grouped {
     fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2];
 
     /// The scales of eight blocks.
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F;
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F;
 
     /// What to add to `scale * code`, for eight blocks.
-    fn mins<L: Lanes>(_: L, _: &[u8]) -> Option<L::F> {
+    fn mins<L: Lanes>(_: L, _: &[&[u8]; 8]) -> Option<L::F> {
         None
     }
 }
 
 impl<B: Grouped> RowDot for Groups<B> {
     const FEW_ROWS: usize = 12;
-    const BLOCK: (usize, usize) = (B::BYTES, 32);
 
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Plane<'_>; N], n_in: usize) -> [f32; N] {
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
         let mut sums = [l.fsplat(0.0); N];
+        let mut planes = [x[0].plane; N];
+        for (plane, x) in planes.iter_mut().zip(x) {
+            *plane = x.plane;
+        }
         let n_groups = n_in / 256;
         let (groups, rest) = row[..n_in / 32 * B::BYTES].split_at(n_groups * 8 * B::BYTES);
         for (g, group) in groups.chunks_exact(8 * B::BYTES).enumerate() {
             prefetch(l, group);
-            add_group::<L, B, N>(l, group, x, g, &mut sums);
+            add_group::<L, B, N>(l, &blocks(group, B::BYTES), &planes, g, 4, &mut sums);
         }
         if !rest.is_empty() {
             // Blocks of zeros meet activations of zero.
             let mut group = [0; 8 * 34];
             group[..rest.len()].copy_from_slice(rest);
-            add_group::<L, B, N>(l, &group[..8 * B::BYTES], x, n_groups, &mut sums);
+            add_group::<L, B, N>(l, &blocks(&group, B::BYTES), &planes, n_groups, 4, &mut sums);
+        }
+        for (x, sum) in x.iter().zip(&mut sums) {
+            for (g, places) in x.places.as_chunks::<8>().0[..x.n_residual.div_ceil(8)].iter().enumerate() {
+                let mut blocks = [row; 8];
+                for (block, place) in blocks.iter_mut().zip(places) {
+                    *block = &row[usize::from(u16::from_ne_bytes(*place)) * B::BYTES..][..B::BYTES];
+                }
+                let pairs = (x.n_residual - 8 * g).div_ceil(2).min(4);
+                add_group::<L, B, 1>(l, &blocks, &[x.residual], g, pairs, array::from_mut(sum));
+            }
         }
         let mut out = [0.0; N];
         for (out, sum) in out.iter_mut().zip(sums) {
@@ -59,19 +73,31 @@ impl<B: Grouped> RowDot for Groups<B> {
     }
 }
 
-/// Adds the products of group `g` of eight blocks.
+/// The blocks of a group, one after the other.
+#[inline(always)]
+fn blocks(group: &[u8], bytes: usize) -> [&[u8]; 8] {
+    // A loop, because `array::from_fn` is not always inlined.
+    let mut blocks = [group; 8];
+    for (block, bytes) in blocks.iter_mut().zip(group.chunks_exact(bytes)) {
+        *block = bytes;
+    }
+    blocks
+}
+
+/// Adds the products of eight blocks with group `g` of the activations, of which only some pairs, of blocks `p` and
+/// `4 + p`, are not zero.
 #[inline(always)]
 fn add_group<L: Lanes, B: Grouped, const N: usize>(
     l: L,
-    group: &[u8],
+    blocks: &[&[u8]; 8],
     x: &[Plane<'_>; N],
     g: usize,
+    pairs: usize,
     sums: &mut [L::F; N],
 ) {
-    let block = |i: usize| &group[i * B::BYTES..(i + 1) * B::BYTES];
     let mut dots = [[l.splat8(0); 4]; N];
-    for p in 0..4 {
-        let w = B::codes(l, block(p), block(4 + p));
+    for p in 0..pairs {
+        let w = B::codes(l, blocks[p], blocks[4 + p]);
         for (x, dots) in x.iter().zip(&mut dots) {
             // Activations are packed in pairs of steps, as the codes of two blocks come.
             let x: &[u8; 64] = x.chunk(x.codes, 4 * g + p);
@@ -83,8 +109,8 @@ fn add_group<L: Lanes, B: Grouped, const N: usize>(
             };
         }
     }
-    let scales = B::scales(l, group);
-    let mins = B::mins(l, group);
+    let scales = B::scales(l, blocks);
+    let mins = B::mins(l, blocks);
     for (i, x) in x.iter().enumerate() {
         // The four lanes of each half of `dots[p]` are summed to lane `p` of that half.
         let [a, b, c, d] = dots[i];
@@ -105,10 +131,10 @@ fn add_group<L: Lanes, B: Grouped, const N: usize>(
 
 /// The f16 fields at byte `at` of eight blocks, widened.
 #[inline(always)]
-fn f16s<L: Lanes>(l: L, group: &[u8], bytes: usize, at: usize) -> L::F {
+fn f16s<L: Lanes>(l: L, blocks: &[&[u8]; 8], at: usize) -> L::F {
     let mut halves = [0; 8];
-    for (i, half) in halves.iter_mut().enumerate() {
-        *half = u16::from_le_bytes(*bytes_at(group, i * bytes + at));
+    for (half, block) in halves.iter_mut().zip(blocks) {
+        *half = u16::from_le_bytes(*bytes_at(block, at));
     }
     l.fload_f16(&halves)
 }
@@ -155,8 +181,8 @@ impl Grouped for Q4_0 {
         nibbles(l, a, b, q4_0::QS)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
-        f16s(l, group, q4_0::BYTES, q4_0::D)
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
+        f16s(l, blocks, q4_0::D)
     }
 }
 
@@ -170,12 +196,12 @@ impl Grouped for Q4_1 {
         nibbles(l, a, b, q4_1::QS)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
-        f16s(l, group, q4_1::BYTES, q4_1::D)
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
+        f16s(l, blocks, q4_1::D)
     }
     #[inline(always)]
-    fn mins<L: Lanes>(l: L, group: &[u8]) -> Option<L::F> {
-        Some(f16s(l, group, q4_1::BYTES, q4_1::M))
+    fn mins<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> Option<L::F> {
+        Some(f16s(l, blocks, q4_1::M))
     }
 }
 
@@ -189,8 +215,8 @@ impl Grouped for Q5_0 {
         with_fifth(l, nibbles(l, a, b, q5_0::QS), a, b, q5_0::QH)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
-        f16s(l, group, q5_0::BYTES, q5_0::D)
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
+        f16s(l, blocks, q5_0::D)
     }
 }
 
@@ -204,12 +230,12 @@ impl Grouped for Q5_1 {
         with_fifth(l, nibbles(l, a, b, q5_1::QS), a, b, q5_1::QH)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
-        f16s(l, group, q5_1::BYTES, q5_1::D)
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
+        f16s(l, blocks, q5_1::D)
     }
     #[inline(always)]
-    fn mins<L: Lanes>(l: L, group: &[u8]) -> Option<L::F> {
-        Some(f16s(l, group, q5_1::BYTES, q5_1::M))
+    fn mins<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> Option<L::F> {
+        Some(f16s(l, blocks, q5_1::M))
     }
 }
 
@@ -224,8 +250,8 @@ impl Grouped for Q8_0 {
         [pair(0), pair(16)]
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
-        f16s(l, group, q8_0::BYTES, q8_0::D)
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
+        f16s(l, blocks, q8_0::D)
     }
 }
 
@@ -239,8 +265,8 @@ impl Grouped for IQ4_NL {
         looked_up(l, bytemuck::cast_ref(&iq4_nl::VALUES), nibbles(l, a, b, iq4_nl::QS))
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
-        f16s(l, group, iq4_nl::BYTES, iq4_nl::D)
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
+        f16s(l, blocks, iq4_nl::D)
     }
 }
 
@@ -264,10 +290,10 @@ impl Grouped for MXFP4 {
         looked_up(l, &TABLE, nibbles(l, a, b, mxfp4::QS))
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, group: &[u8]) -> L::F {
+    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
         let mut exponents = 0;
-        for i in 0..8 {
-            exponents |= u64::from(group[i * mxfp4::BYTES + mxfp4::E]) << (8 * i);
+        for (i, block) in blocks.iter().enumerate() {
+            exponents |= u64::from(block[mxfp4::E]) << (8 * i);
         }
         l.fload_e8m0(&exponents.to_le_bytes())
     }

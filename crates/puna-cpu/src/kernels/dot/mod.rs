@@ -10,8 +10,7 @@ pub(crate) use groups::Groups;
 pub(crate) use super_blocks::{Super, SuperBlocks};
 
 use super::lanes::{Kernel, Lanes};
-use crate::matmul::{MatRef, Packed, Plane};
-use core::array;
+use crate::matmul::{MatRef, Packed, Q8Row};
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -33,15 +32,9 @@ pub(crate) trait RowDot {
     /// Up to this many rows of activations, this is faster than to unpack the weights first (measured on Zen 3).
     const FEW_ROWS: usize;
 
-    /// Bytes of a block of weights, and its values: 32 or 256.
-    const BLOCK: (usize, usize);
-
     /// Products of a row of weights, which `row` begins with, with `N` rows of activations of `n_in` values.
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Plane<'_>; N], n_in: usize) -> [f32; N];
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N];
 }
-
-/// The most bytes that 256 weights take: those of Q8_0.
-const GATHERED: usize = 8 * 34;
 
 /// The product, written to `tile` without the row scales.
 pub(crate) struct Dot<'a, R> {
@@ -52,43 +45,39 @@ pub(crate) struct Dot<'a, R> {
     pub(crate) row: PhantomData<R>,
 }
 
+/// The most rows of activations that any format takes in these kernels at once.
+const MOST_ROWS: usize = 12;
+
 impl<R: RowDot> Kernel for Dot<'_, R> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        for o in self.outs.clone() {
-            let mut r = 0;
-            while r < self.x.n_rows {
+        for first in (0..self.x.n_rows).step_by(MOST_ROWS) {
+            let n_rows = MOST_ROWS.min(self.x.n_rows - first);
+            let mut x = [self.x.q8(first); MOST_ROWS];
+            for (r, x) in x.iter_mut().enumerate().take(n_rows).skip(1) {
+                *x = self.x.q8(first + r);
+            }
+            for o in self.outs.clone() {
                 // The weights come from memory for the first rows and from the cache for the others.
-                r += match self.x.n_rows - r {
-                    1 => self.dots::<L, 1>(l, o, r),
-                    _ => self.dots::<L, 2>(l, o, r),
-                };
+                for (i, x) in x[..n_rows].chunks(2).enumerate() {
+                    match *x {
+                        [a, b] => self.dots::<L, 2>(l, o, first + 2 * i, &[a, b]),
+                        [a, ..] => self.dots::<L, 1>(l, o, first + 2 * i, &[a]),
+                        [] => {}
+                    }
+                }
             }
         }
     }
 }
 
 impl<R: RowDot> Dot<'_, R> {
-    /// Output `o` of rows `r..r + N` of activations. Returns `N`.
+    /// Output `o` of rows `r..r + N` of activations.
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(&mut self, l: L, o: usize, r: usize) -> usize {
-        let x: [_; N] = array::from_fn(|i| self.x.q8(r + i));
-        let row = self.w.row(o);
-        let dots = R::dots::<L, N>(l, row, &x.map(|x| x.plane), self.x.n_in);
-        for (i, (x, mut dot)) in x.iter().zip(dots).enumerate() {
-            for g in 0..x.n_groups {
-                // The blocks that have residuals, side by side as a row of their own.
-                let (bytes, values) = R::BLOCK;
-                let mut gathered = [0; GATHERED];
-                let (plane, places) = x.group(g, values);
-                for (to, place) in gathered.chunks_exact_mut(bytes).zip(places) {
-                    to.copy_from_slice(&row[place * bytes..][..bytes]);
-                }
-                let [more] = R::dots::<L, 1>(l, &gathered, &[plane], 256);
-                dot += more;
-            }
-            self.tile[(r + i) * self.outs.len() + o - self.outs.start] = dot;
+    fn dots<L: Lanes, const N: usize>(&mut self, l: L, o: usize, r: usize, x: &[Q8Row<'_>; N]) {
+        let dots = R::dots::<L, N>(l, self.w.row(o), x, self.x.n_in);
+        for (i, dot) in dots.iter().enumerate() {
+            self.tile[(r + i) * self.outs.len() + o - self.outs.start] = *dot;
         }
-        N
     }
 }

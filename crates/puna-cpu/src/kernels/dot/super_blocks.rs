@@ -4,7 +4,7 @@
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, bytes_at, f16_at};
 use crate::kernels::lanes::Lanes;
-use crate::matmul::Plane;
+use crate::matmul::Q8Row;
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 
@@ -58,17 +58,16 @@ const SELECT: [[u8; 32]; 4] = {
 
 impl<B: Super> RowDot for SuperBlocks<B> {
     const FEW_ROWS: usize = 12;
-    const BLOCK: (usize, usize) = (B::BYTES, 256);
 
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Plane<'_>; N], n_in: usize) -> [f32; N] {
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
         let mut sums = [l.fsplat(0.0); N];
         for (b, block) in row[..n_in / 256 * B::BYTES].chunks_exact(B::BYTES).enumerate() {
             prefetch(l, block);
             let scales = B::scales(l, block);
             let mut factors = [l.splat8(0); N];
             let mut weighted = [scales.of; N];
-            for (i, x) in x.iter().enumerate() {
+            for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
                 let f = l.load(x.chunk(x.factors, b));
                 let of = [l.halves_low(f, f), l.halves_high(f, f)];
                 weighted[i] = [l.mul16(scales.of[0], of[0]), l.mul16(scales.of[1], of[1])];
@@ -77,7 +76,7 @@ impl<B: Super> RowDot for SuperBlocks<B> {
             let mut dots = [l.splat8(0); N];
             for s in 0..8 {
                 let w = B::codes(l, block, s);
-                for (i, x) in x.iter().enumerate() {
+                for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
                     let scale = l.shuffle8(weighted[i][s / 4], l.load(&SELECT[s % 4]));
                     let codes: &[u8; 256] = x.chunk(x.codes, b);
                     let x = l.load(bytes_at(codes, 32 * s));
@@ -86,7 +85,7 @@ impl<B: Super> RowDot for SuperBlocks<B> {
                 }
             }
             let (d, min) = B::factors(l, block);
-            for (i, x) in x.iter().enumerate() {
+            for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
                 let x_d = f32::from_ne_bytes(*x.chunk(x.d, b));
                 if let Some(mins) = scales.mins {
                     let mins = l.mul16_pairs(l.mul16(mins, factors[i]), l.load(x.chunk(x.sums, b)));

@@ -1,9 +1,10 @@
 //! Rows of 8-bit codes that weights are multiplied with as they are unpacked.
 //!
-//! A row is a plane of codes, then how many groups of 256 values its residual has, the places of the blocks that make
-//! up these groups, and a plane of their residuals. A plane is the codes of whole groups, zeros at the end, their
-//! scales, the factors of these ([`Form::Q8K`](super::Form::Q8K)) and the sums of 16 codes each. `N` is 32 or 256: the
-//! values of a block of the weights' format, and to a scale.
+//! A row is a plane of codes: those of whole groups of 256 values, zeros at the end, their scales, the factors of these
+//! ([`Form::Q8K`](super::Form::Q8K)) and the sums of 16 codes each. `N` is 32 or 256: the values of a block of the
+//! weights' format, and to a scale. In rows of [`Form::Q8`](super::Form::Q8) there follow how many blocks have
+//! residuals, the places of these blocks, and a plane of their residuals. In each eight of them the order is 0, 4, 1, 5
+//! and so on, so that those that there are make as few pairs as can be.
 
 use super::{MAX_FACTOR, OUTLIER, code_of, peak, rms, scale_of};
 use core::array;
@@ -63,28 +64,11 @@ impl<'a> Plane<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Q8Row<'a> {
     pub(crate) plane: Plane<'a>,
-    /// Groups of 256 values that the residual has.
-    pub(crate) n_groups: usize,
-    /// u16: which block of the row each block of the residual is of. Blocks at the end may be of none: their codes are 0.
-    places: &'a [u8],
-    residual: Plane<'a>,
-}
-
-impl<'a> Q8Row<'a> {
-    /// Group `g` of the residual, and which blocks of `n` values it is of.
-    #[inline(always)]
-    pub(crate) fn group(&self, g: usize, n: usize) -> (Plane<'a>, impl Iterator<Item = usize>) {
-        let part = |bytes: &'a [u8], of: usize| {
-            let len = bytes.len() / of.max(1);
-            &bytes[g * len..(g + 1) * len]
-        };
-        let all = self.residual.codes.len() / 256;
-        let Plane { codes, d, factors, sums } = self.residual;
-        let plane =
-            Plane { codes: part(codes, all), d: part(d, all), factors: part(factors, all), sums: part(sums, all) };
-        let places = self.places.as_chunks::<2>().0[g * (256 / n)..].iter();
-        (plane, places.take(256 / n).map(|place| usize::from(u16::from_ne_bytes(*place))))
-    }
+    /// Blocks of the residual that are of use.
+    pub(crate) n_residual: usize,
+    /// u16: which block of the row each block of the residual is of, eight to a group.
+    pub(crate) places: &'a [[u8; 2]],
+    pub(crate) residual: Plane<'a>,
 }
 
 /// Bytes of the factors of a plane.
@@ -97,10 +81,10 @@ const fn plane_bytes<const N: usize>(n: usize) -> usize {
 }
 
 /// Values that the residual has room for, in groups of 256: whatever can exceed [`OUTLIER`] times the root mean square,
-/// which one value in 144 can. A row of more than 2¹⁶ blocks has none: places are 16 bits.
+/// which one value in [`OUTLIER`]² can. A row of more than 2¹⁶ blocks has none: places are 16 bits.
 const fn room<const N: usize>(n: usize) -> usize {
-    match n / N <= 1 << 16 {
-        true => (n / 256).div_ceil(if N == 256 { 1 } else { 4 }) * 256,
+    match N == 32 && n / N <= 1 << 16 {
+        true => (n / 256 * 32).div_ceil((OUTLIER * OUTLIER) as usize) * 256,
         false => 0,
     }
 }
@@ -116,11 +100,11 @@ pub(super) const fn row_bytes<const N: usize>(n_in: usize) -> usize {
 pub(super) fn row<const N: usize>(bytes: &[u8], n_in: usize) -> Q8Row<'_> {
     let n = n_in.next_multiple_of(256);
     let (plane, rest) = Plane::split::<N>(bytes, n);
-    let (n_groups, rest) = rest.split_at(4);
+    let (n_residual, rest) = rest.split_at(4);
     let (places, rest) = rest.split_at(room::<N>(n) / N * 2);
     let (residual, _) = Plane::split::<N>(rest, room::<N>(n));
-    let n_groups = n_groups.first_chunk().map_or(0, |n| u32::from_ne_bytes(*n)) as usize;
-    Q8Row { plane, n_groups, places, residual }
+    let n_residual = n_residual.first_chunk().map_or(0, |n| u32::from_ne_bytes(*n)) as usize;
+    Q8Row { plane, n_residual, places: places.as_chunks().0, residual }
 }
 
 /// Packs a row of whole blocks.
@@ -128,37 +112,44 @@ pub(super) fn row<const N: usize>(bytes: &[u8], n_in: usize) -> Q8Row<'_> {
 pub(super) fn quantize<const N: usize>(x: &[f32], factor: f32, into: &mut [u8]) {
     let n = x.len().next_multiple_of(256);
     let (plane, rest) = into.split_at_mut(plane_bytes::<N>(n));
-    let (n_groups, rest) = rest.split_at_mut(4);
+    let (n_residual, rest) = rest.split_at_mut(4);
     let (places, rest) = rest.split_at_mut(room::<N>(n) / N * 2);
     let mut plane = PlaneMut::split::<N>(plane, n);
     let mut residual = PlaneMut::split::<N>(rest, room::<N>(n));
-    let mut places = places.as_chunks_mut::<2>().0.iter_mut();
+    let places = places.as_chunks_mut::<2>().0;
     let threshold = OUTLIER * rms(x);
     let mut hits = 0;
     let blocks = x.as_chunks::<N>().0;
     for (b, block) in blocks.iter().enumerate() {
         let scales = plane.put(b, block, factor);
+        let slot = slot(hits);
         if peak(block) > threshold
-            && let Some(place) = places.next()
+            && let Some(place) = places.get_mut(slot)
         {
             *place = (b as u16).to_ne_bytes();
-            residual.put(hits, &plane.lost(b, block, &scales), factor);
+            residual.put(slot, &plane.lost(b, block, &scales), factor);
             hits += 1;
         }
     }
     for b in blocks.len()..n / N {
         plane.put(b, &[0.0; N], factor);
     }
-    let groups = (hits * N).div_ceil(256);
-    for (b, place) in (hits..groups * 256 / N).zip(places) {
-        *place = 0u16.to_ne_bytes();
-        residual.put(b, &[0.0; N], factor);
+    let used = hits.next_multiple_of(8);
+    for slot in (hits..used).map(slot) {
+        places[slot] = [0; 2];
+        residual.put(slot, &[0.0; N], factor);
     }
-    n_groups.copy_from_slice(&(groups as u32).to_ne_bytes());
+    n_residual.copy_from_slice(&(hits as u32).to_ne_bytes());
     if N == 32 {
         pair(plane.codes);
-        pair(&mut residual.codes[..groups * 256]);
+        pair(&mut residual.codes[..used * N]);
     }
+}
+
+/// Where hit `i` is in the residual.
+#[inline(always)]
+const fn slot(i: usize) -> usize {
+    i / 8 * 8 + i % 8 / 2 + i % 2 * 4
 }
 
 /// A plane as it is written.

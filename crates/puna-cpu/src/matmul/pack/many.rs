@@ -14,10 +14,10 @@ pub(super) const fn residual_at(n_in: usize) -> usize {
 }
 
 /// Steps that the residual has room for: whatever can exceed [`OUTLIER`] times the root mean square, which one value in
-/// 144 can. A row of more than 2¹⁶ steps has none: places are 16 bits.
+/// [`OUTLIER`]² can. A row of more than 2¹⁶ steps has none: places are 16 bits.
 const fn room(n_in: usize) -> usize {
     match n_in / 32 <= 1 << 16 {
-        true => n_in.div_ceil(128),
+        true => (n_in.div_ceil(32) * 32).div_ceil((OUTLIER * OUTLIER) as usize),
         false => 0,
     }
 }

@@ -16,7 +16,7 @@ use half::bf16;
 pub(crate) use many::StepResidual;
 
 /// How far above the root mean square of its row a value must be for a residual.
-const OUTLIER: f32 = 12.0;
+const OUTLIER: f32 = 8.0;
 
 /// How activations are packed for a product. Equal forms of equal rows are equal bytes and can be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
