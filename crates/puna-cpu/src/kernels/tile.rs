@@ -255,7 +255,10 @@ fn list(
         let residual = x.step_residual(r);
         let steps = residual.places.iter().map(|place| usize::from(u16::from_ne_bytes(*place)));
         let first = residual.at;
-        steps.enumerate().map(move |(i, step)| (step, first + i * STEP)).filter(|(step, _)| slab.contains(step))
+        steps
+            .enumerate()
+            .map(move |(i, step)| (step, first + i * STEP))
+            .filter(|(step, _)| slab.contains(step))
     };
     for (step, _) in rows.clone().flat_map(within) {
         ends[step - slab.start] += 1;
