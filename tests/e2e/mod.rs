@@ -5,6 +5,7 @@ mod generate;
 mod inspect;
 mod logits;
 mod measure;
+mod synthetic;
 mod vision;
 mod words;
 

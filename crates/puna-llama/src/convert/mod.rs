@@ -4,6 +4,9 @@
 //! one by one or stacked, queries and keys in either order) is understood in one place only.
 
 pub mod mix;
+mod outline;
+
+pub use outline::{Outline, outline};
 
 use crate::error::with_capacity;
 use crate::weights::{Dense, Ffn, Linear, Moe};

@@ -12,7 +12,7 @@ use puna_core::DType;
 use puna_core::quant::{QuantError, quantize_row};
 use puna_cpu::ThreadPool;
 use puna_llama::LoadWatch;
-use puna_llama::convert::mix::{Mix, Place as Where};
+use puna_llama::convert::mix::Mix;
 use puna_llama::convert::{Export, OutTensor};
 use std::fmt;
 use std::ops::Range;
@@ -136,16 +136,7 @@ pub fn quantize(
     metadata.set("general.quantization_version", 2u32);
 
     let config = &export.config;
-    let place = |role, layer| Where {
-        role,
-        layer,
-        n_layers: config.n_layers,
-        group: config.n_heads / config.n_kv_heads.max(1),
-        importance: false,
-    };
-    let dtype = |t: &OutTensor| {
-        t.role.map_or(DType::F32, |(role, layer)| options.mix.dtype(place(role, layer), t.width()))
-    };
+    let dtype = |t: &OutTensor| options.mix.of(config, t.role, t.width(), false);
     let plan: Vec<(&OutTensor, DType)> = export.tensors.iter().map(|t| (t, dtype(t))).collect();
     let out = Output::create(output, input, metadata, &plan, options.split_bytes)?;
     let total = out.bytes();
