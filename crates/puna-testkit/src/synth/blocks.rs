@@ -94,7 +94,11 @@ mod tests {
         let mut values = vec![0.0; PIECE * 100];
         let mut bytes = Vec::new();
         let n_bytes = DType::Q8_0.row_bytes(values.len()).unwrap() as u64;
-        pool.stream(7, n_bytes, |b| Ok(bytes.extend_from_slice(b))).unwrap();
+        let mut keep = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        };
+        pool.stream(7, n_bytes, &mut keep).unwrap();
         dequantize_row(DType::Q8_0, &bytes, &mut values).unwrap();
         let n = values.len() as f32;
         let (mean, square) = (values.iter().sum::<f32>() / n, values.iter().map(|v| v * v).sum::<f32>() / n);
@@ -107,7 +111,11 @@ mod tests {
         let pool = pools.get(DType::Q4_0, 1.0).unwrap();
         for n in [18, 144, 145 * 18, (CHUNK as u64 / 18 + 3) * 18] {
             let mut found = 0;
-            pool.stream(1, n, |b| Ok(found += b.len() as u64)).unwrap();
+            let count = |piece: &[u8]| {
+                found += piece.len() as u64;
+                Ok(())
+            };
+            pool.stream(1, n, count).unwrap();
             assert_eq!(found, n);
         }
     }
