@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+mod convert;
 mod values;
+pub(crate) use convert::{ImatrixArgs, QuantizeArgs};
 pub(crate) use values::token_ids;
 use values::{bias, key_value, pixels, positive};
 
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Write a model as GGUF in another mix of formats.
     Quantize(QuantizeArgs),
+    /// Measure over a text which weights matter, for quantize --imatrix.
+    Imatrix(ImatrixArgs),
 }
 
 /// Flags of everything that computes.
@@ -447,45 +451,6 @@ pub(crate) struct PlanArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) options: ModelArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct QuantizeArgs {
-    /// A GGUF file or a Hugging Face folder.
-    #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
-    /// The GGUF file to write.
-    #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
-    /// The standard mix to write.
-    #[arg(long = "type", value_name = "TYPE", ignore_case = true,
-        value_parser = clap::builder::PossibleValuesParser::new(puna::QuantizeOptions::types()))]
-    pub(crate) mix: String,
-    /// Split over files of at most this many bytes of tensors (K, M, G and T mean powers of 1000): OUT-00001-of-0000N.gguf.
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub(crate) split: Option<u64>,
-    /// Threads that convert; as many as there are CPUs unless given.
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Replace a metadata key by a value in JSON (repeatable), as for a model that runs.
-    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) overrides: Vec<(String, String)>,
-    /// Print one JSON object about what was written.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// A size as people write it: `500M`, `4G`, or plain bytes.
-fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let (number, factor) = match text.char_indices().next_back() {
-        Some((at, unit)) if !unit.is_ascii_digit() => {
-            let power = "KMGT".find(unit.to_ascii_uppercase()).map(|i| 1000u64.pow(i as u32 + 1));
-            (text.get(..at).unwrap_or_default(), power.ok_or("expected a number with K, M, G or T at most")?)
-        }
-        _ => (text, 1),
-    };
-    let number: u64 = number.parse().map_err(|e| format!("expected a whole number before the unit: {e}"))?;
-    number.checked_mul(factor).filter(|n| *n > 0).ok_or_else(|| "expected 1 to 2^64 bytes".to_string())
 }
 
 #[cfg(test)]
