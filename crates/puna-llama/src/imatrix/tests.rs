@@ -89,9 +89,9 @@ fn direct(config: &Config, tensors: &MemTensors, ids: &[u32]) -> Direct {
         let factor = 1.0 / (mean + f64::from(config.rms_eps)).sqrt();
         row.iter().zip(floats(tensors, name)).map(|(v, w)| v * factor * w).collect()
     };
-    for i in 0..config.n_layers {
+    for (i, before) in streams.iter().enumerate().take(config.n_layers) {
         let weights = |name: &str| floats(tensors, &format!("model.layers.{i}.{name}"));
-        for row in &streams[i] {
+        for row in before {
             let a = normed(row, &format!("model.layers.{i}.input_layernorm.weight"));
             for part in ["q", "k", "v"] {
                 direct.meet(&format!("blk.{i}.attn_{part}.weight"), 0, &a);
