@@ -19,6 +19,7 @@
 )]
 
 #[path = "../../crates/puna-cpu/examples/roofline/peak.rs"]
+#[allow(dead_code, reason = "each program measures the peaks that it needs")]
 mod peak;
 mod tower;
 

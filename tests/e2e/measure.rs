@@ -43,3 +43,29 @@ fn bench_reports_speed_and_memory() {
     let table = puna("bench", model.path(), &["-p", "16", "-n", "4", "-r", "1"]).ok();
     assert!(table.contains("prefill") && table.contains("decode"), "{table}");
 }
+
+/// A real model: the matrix that the command makes is one that it takes, and that pays.
+#[test]
+fn an_importance_matrix_pays() {
+    let (model, folder) = (smollm2(), puna_tests::folder::Folder::new());
+    let genesis = std::fs::read_to_string(fetched("text/genesis.txt")).unwrap();
+    let (read, asked) = genesis.split_at(genesis.char_indices().nth(12_000).unwrap().0);
+    let (read, asked) = (folder.write("read.txt", read), folder.write("asked.txt", &asked[..9000]));
+    let imatrix = folder.path().join("imatrix.gguf");
+    let made = ["-f", text(&read), "-o", text(&imatrix), "--chunks", "4", "--json"];
+    let made = puna("imatrix", &model, &made).json();
+    assert_eq!(
+        (&made["tensors"], &made["chunks"], &made["chunk_size"]),
+        (&210.into(), &4.into(), &512.into())
+    );
+    let perplexity = |more: &[&str]| {
+        let out = folder.path().join("out.gguf");
+        puna("quantize", &model, &[&[text(&out), "--type", "q4_0", "--quiet"], more].concat()).ok();
+        let out = puna("perplexity", &out, &["--file", text(&asked), "--ctx", "512", "--json"]).json();
+        out["perplexity"].as_f64().unwrap()
+    };
+    let (plain, weighted) = (perplexity(&[]), perplexity(&["--imatrix", text(&imatrix)]));
+    assert!(weighted < 0.97 * plain, "{plain} without, {weighted} with");
+    let wrong = puna("quantize", &model, &["x.gguf", "--type", "q4_0", "--imatrix", text(&model)]).refusal();
+    assert!(wrong.contains("imatrix"), "{wrong}");
+}

@@ -5,6 +5,7 @@ mod generate;
 mod inspect;
 mod logits;
 mod measure;
+mod synthetic;
 mod vision;
 mod words;
 
@@ -46,6 +47,8 @@ fn help_is_complete() {
         "perplexity",
         "bench",
         "plan",
+        "quantize",
+        "imatrix",
     ] {
         assert!(help.contains(command), "{command} in:\n{help}");
         let help = run([command, "--help"]).ok();

@@ -71,11 +71,39 @@ fn perplexity_is_llama_cpps() {
         number("perplexity"),
         off * 100.0
     );
+}
 
-    // Rounding activations costs next to nothing.
-    let (auto, _) = perplexity(&model, &tokens, ctx, 3);
-    let (exact, _) = perplexity(&open(Activations::F32), &tokens, ctx, 3);
-    assert!((auto / exact - 1.0).abs() < 0.01, "auto {auto}, f32 {exact}");
+/// Logarithms of the probabilities after each of `tokens`, `batch` of which pass through the model at once.
+fn log_probabilities(model: &Model, tokens: &[u32], batch: usize) -> Vec<Vec<f64>> {
+    let options = SessionOptions::default().context(tokens.len()).batch(batch);
+    let mut session = model.session(&options).unwrap();
+    let mut rows = Vec::new();
+    let see = |_, logits: &[f32]| {
+        let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let sum: f64 = logits.iter().map(|v| (f64::from(*v) - most).exp()).sum();
+        rows.push(logits.iter().map(|v| f64::from(*v) - most - sum.ln()).collect());
+        ControlFlow::Continue(())
+    };
+    session.score(tokens, &Cancel::new(), see).unwrap();
+    rows
+}
+
+/// Rounding activations to 8 bits costs next to nothing, in prefill (1.3e-3 when this was written) and in decode.
+#[test]
+fn rounded_activations_diverge_little() {
+    let text = fs::read_to_string(fetched("text/genesis.txt")).unwrap();
+    let (exact, auto) = (open(Activations::F32), open(Activations::Auto));
+    let mut tokens: Vec<u32> = exact.bos().into_iter().collect();
+    tokens.extend(exact.encode(&text[..2000]).unwrap());
+    let expected = log_probabilities(&exact, &tokens, 512);
+    for (batch, most) in [(512, 2.5e-3), (1, 2.5e-3)] {
+        let found = log_probabilities(&auto, &tokens, batch);
+        let of_row =
+            |(p, q): (&Vec<f64>, &Vec<f64>)| -> f64 { p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum() };
+        let divergence = expected.iter().zip(&found).map(of_row).sum::<f64>() / found.len() as f64;
+        assert!(divergence < most, "batches of {batch}: {divergence}");
+        assert!(divergence > 1e-5, "batches of {batch}: {divergence}: nothing was rounded");
+    }
 }
 
 /// `n` greedy tokens after each recorded prompt, beside the recorded ones and how clear each choice was.
@@ -155,6 +183,6 @@ fn a_small_model_chats_sensibly() {
     assert!(answer.contains('4'), "{answer:?}");
     let answer = ask("Who wrote Hamlet?");
     assert!(answer.contains("William Shakespeare"), "{answer:?}");
-    let answer = ask("Name three colors.");
-    assert!(["Red", "Blue", "Green"].iter().all(|color| answer.contains(color)), "{answer:?}");
+    let answer = ask("Name three colors.").to_lowercase();
+    assert!(["red", "blue", "green"].iter().all(|color| answer.contains(color)), "{answer:?}");
 }

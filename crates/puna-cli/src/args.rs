@@ -3,9 +3,11 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+mod convert;
 mod values;
+pub(crate) use convert::{ImatrixArgs, QuantizeArgs};
 pub(crate) use values::token_ids;
-use values::{bias, bytes, key_value, pixels, positive};
+use values::{bias, key_value, pixels, positive};
 
 /// Runs models of the Llama 4 family (and dense Llamas) on this machine.
 ///
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Write a model as GGUF in another mix of formats.
     Quantize(QuantizeArgs),
+    /// Measure over a text which weights matter, for quantize --imatrix.
+    Imatrix(ImatrixArgs),
 }
 
 /// Flags of everything that computes.
@@ -447,32 +451,6 @@ pub(crate) struct PlanArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) options: ModelArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct QuantizeArgs {
-    /// A GGUF file or a Hugging Face folder.
-    #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
-    /// The GGUF file to write.
-    #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
-    /// The standard mix to write.
-    #[arg(long = "type", value_name = "TYPE", ignore_case = true,
-        value_parser = clap::builder::PossibleValuesParser::new(puna::QuantizeOptions::types()))]
-    pub(crate) mix: String,
-    /// Split over files of at most this many bytes of tensors (K, M, G and T mean powers of 1000): OUT-00001-of-0000N.gguf.
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub(crate) split: Option<u64>,
-    /// Threads that convert; as many as there are CPUs unless given.
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Replace a metadata key by a value in JSON (repeatable), as for a model that runs.
-    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) overrides: Vec<(String, String)>,
-    /// Print one JSON object about what was written.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args, quiet),
         Command::Plan(args) => commands::plan::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args, quiet),
+        Command::Imatrix(args) => commands::imatrix::run(&args, quiet),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

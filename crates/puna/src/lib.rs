@@ -102,6 +102,8 @@ mod decode;
 mod error;
 mod generation;
 mod images;
+#[cfg(feature = "std")]
+mod imatrix;
 mod info;
 #[cfg(feature = "image")]
 mod jpeg;
@@ -127,6 +129,10 @@ mod vision;
 pub use decode::ImageLimits;
 pub use error::{Error, ErrorKind};
 pub use generation::{Finish, Generation, Stats};
+#[cfg(feature = "std")]
+pub use imatrix::Imatrix;
+#[cfg(feature = "tokenizer")]
+pub use imatrix::ImatrixOptions;
 pub use info::{ModelInfo, VisionInfo};
 #[cfg(feature = "std")]
 pub use map::FileAccess;

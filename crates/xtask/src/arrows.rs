@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("puna", &["puna-core", "puna-format", "puna-text", "puna-cpu", "puna-gpu", "puna-llama"]),
     ("puna-cli", &["puna", "puna-core", "puna-format", "puna-text", "puna-llama"]),
     ("puna-testkit", &["puna-core", "puna-format", "puna-text", "puna-cpu", "puna-gpu", "puna-llama"]),
-    ("xtask", &[]),
+    ("xtask", &["puna-testkit"]),
 ];
 
 /// Published crates, whose users would have to build whatever their manifest names.

@@ -13,6 +13,7 @@ mod goldens;
 mod models;
 mod nostd;
 mod run;
+mod synth;
 mod test;
 mod tidy;
 
@@ -27,7 +28,10 @@ usage: cargo xtask COMMAND
   nostd     prove that the no_std crates link without std
   goldens   make the files below tests/goldens again (needs Python; see crates/xtask/src/goldens.rs)
   fuzz [TARGET|all] [SECONDS]
-            run fuzz targets with coverage guidance, ten minutes each unless told otherwise";
+            run fuzz targets with coverage guidance, ten minutes each unless told otherwise
+  synth --like scout|maverick --layers N --type T --out F.gguf [--seed S] [--moe-every N]
+            write a model of true dimensions without meaning, for benchmarks: N layers of it, in any mix that
+            `puna quantize` has; experts on every N-th layer instead of as the model has them";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::fuzz(None, None),
         ["fuzz", target] => fuzz::fuzz(Some(target), None),
         ["fuzz", target, seconds] => fuzz::fuzz(Some(target), Some(seconds)),
+        ["synth", ref rest @ ..] => synth::synth(rest),
         _ => {
             run::say(USAGE);
             return ExitCode::from(2);

@@ -4,7 +4,7 @@ use crate::args::QuantizeArgs;
 use crate::failure::{Failure, Result};
 use crate::output::{self, size, table};
 use crate::progress::{Bars, watched};
-use puna::{Cancel, LoadOptions, QuantizeOptions};
+use puna::{Cancel, Imatrix, LoadOptions, QuantizeOptions};
 use serde_json::json;
 
 pub(crate) fn run(args: &QuantizeArgs, quiet: bool) -> Result<()> {
@@ -16,6 +16,7 @@ pub(crate) fn run(args: &QuantizeArgs, quiet: bool) -> Result<()> {
     load.threads = args.threads;
     let mut options = QuantizeOptions::new(&args.mix)?.load(load);
     options.split_bytes = args.split;
+    options.imatrix = args.imatrix.as_ref().map(Imatrix::open).transpose()?;
     if watched(quiet) {
         let bars = Bars::new();
         options = options.on_progress(move |p| bars.update(p));

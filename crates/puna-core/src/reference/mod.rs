@@ -34,5 +34,5 @@ pub use pixel_shuffle::pixel_shuffle;
 pub use qk_prepare::{HeadPrep, qk_prepare, temperature};
 pub use rms_norm::rms_norm;
 pub use rope_2d::rope_2d;
-pub use route::route;
+pub use route::{choose, route};
 pub use swiglu::{silu, swiglu};

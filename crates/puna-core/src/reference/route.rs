@@ -17,21 +17,26 @@ pub fn route(
     let picks = ids.chunks_exact_mut(top_k).zip(scores.chunks_exact_mut(top_k));
     for (x, (ids, scores)) in x.chunks_exact(n_in).zip(picks) {
         matmul(x, router, None, &mut logits, false)?;
-        logits.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NEG_INFINITY);
-        let mut taken = vec![false; n_experts];
-        for (id, score) in ids.iter_mut().zip(scores) {
-            let mut best = None;
-            for (e, &logit) in logits.iter().enumerate() {
-                if !taken[e] && best.is_none_or(|(_, b)| logit > b) {
-                    best = Some((e, logit));
-                }
-            }
-            if let Some((e, logit)) = best {
-                taken[e] = true;
-                *id = e as u32;
-                *score = (1.0 / (1.0 + libm::exp(-f64::from(logit)))) as f32;
-            }
-        }
+        choose(&logits, ids, scores);
     }
     Ok(())
+}
+
+/// The largest of one row's logits, as many as there are `ids`, largest first, and their sigmoids.
+pub fn choose(logits: &[f32], ids: &mut [u32], scores: &mut [f32]) {
+    let mut taken = vec![false; logits.len()];
+    for (id, score) in ids.iter_mut().zip(scores) {
+        let mut best = None;
+        for (e, &logit) in logits.iter().enumerate() {
+            let logit = if logit.is_nan() { f32::NEG_INFINITY } else { logit };
+            if !taken[e] && best.is_none_or(|(_, b)| logit > b) {
+                best = Some((e, logit));
+            }
+        }
+        if let Some((e, logit)) = best {
+            taken[e] = true;
+            *id = e as u32;
+            *score = (1.0 / (1.0 + libm::exp(-f64::from(logit)))) as f32;
+        }
+    }
 }

@@ -2,10 +2,14 @@
 //!
 //! `cargo run --release -p puna-cpu --example roofline [format ...]`. Matrices are larger than the last-level cache;
 //! decode is one row of activations, prefill 32 and 512. Every figure is the median of several runs.
+//!
+//! `… --example roofline -- --limits 1,2` prints only what the machine allows to so many threads at once, as JSON.
 
 #![allow(clippy::print_stdout, reason = "an example reports on the terminal")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example may fail by panicking")]
 
+mod limits;
+mod memory;
 mod peak;
 
 use puna_core::{DType, Layout, Mat, Weight};
@@ -48,28 +52,7 @@ fn median(rounds: usize, mut run: impl FnMut()) -> f64 {
 
 /// GB a second when every byte is looked at once.
 fn read_bandwidth(bytes: &[u8]) -> f64 {
-    #[inline(always)]
-    fn read(bytes: &[u8]) -> [u64; 32] {
-        let mut sums = [0u64; 32];
-        for line in bytes.as_chunks::<256>().0 {
-            for (sum, word) in sums.iter_mut().zip(line.as_chunks::<8>().0) {
-                *sum ^= u64::from_ne_bytes(*word);
-            }
-        }
-        sums
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn read_avx2(bytes: &[u8]) -> [u64; 32] {
-        read(bytes)
-    }
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the feature was just detected.
-        let seconds = median(5, || _ = black_box(unsafe { read_avx2(bytes) }));
-        return bytes.len() as f64 / seconds / 1e9;
-    }
-    bytes.len() as f64 / median(5, || _ = black_box(read(bytes))) / 1e9
+    bytes.len() as f64 / median(5, || memory::read(bytes)) / 1e9
 }
 
 /// Bytes that are ordinary blocks of any format: every f16 field is a small number.
@@ -108,6 +91,13 @@ fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, runs: usiz
 }
 
 fn main() {
+    if let [flag, threads] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
+        && flag == "--limits"
+    {
+        let threads: Vec<usize> =
+            threads.split(',').map(|n| n.parse().expect("numbers of threads")).collect();
+        return limits::print(&threads);
+    }
     let wanted: Vec<DType> = std::env::args().skip(1).filter_map(|name| DType::from_name(&name)).collect();
     let isa = Isa::detect();
     println!("{}, one thread", isa.name());

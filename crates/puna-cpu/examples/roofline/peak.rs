@@ -44,6 +44,18 @@ pub(crate) fn byte_burst() -> Option<f64> {
     None
 }
 
+/// Products of BF16 pairs, summed to F32. Nothing where there are no instructions for them.
+pub(crate) fn bf16_burst() -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
+            // SAFETY: the features were just detected.
+            return Some(unsafe { x86::dpbf16() });
+        }
+    }
+    None
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{ROUNDS, black_box};
@@ -85,6 +97,18 @@ mod x86 {
         }
         black_box(sums);
         (12 * 64 * ROUNDS) as f64
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn dpbf16() -> f64 {
+        let one = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5), _mm512_set1_ps(0.25));
+        let (a, b) = (black_box(one), black_box(one));
+        let mut sums = [_mm512_setzero_ps(); 16];
+        for _ in 0..ROUNDS {
+            sums.iter_mut().for_each(|sum| *sum = _mm512_dpbf16_ps(*sum, a, b));
+        }
+        black_box(sums);
+        (16 * 64 * ROUNDS) as f64
     }
 
     #[target_feature(enable = "avx512f,avx512vnni")]

@@ -3,6 +3,7 @@
 //! A mix is a base format and the exceptions to it: value and down projections matter more than their size, the head
 //! more than any other matrix. Norms, biases and routers are never quantised. Source: `src/llama-quant.cpp` of llama.cpp.
 
+use crate::Config;
 use puna_core::DType;
 
 /// A standard mix of formats.
@@ -144,6 +145,14 @@ impl Mix {
             Mix::TQ1_0 => DType::TQ1_0,
             Mix::TQ2_0 => DType::TQ2_0,
         }
+    }
+
+    /// The format of a tensor of a model: of what it does, its layer, and the values of a row. What does nothing that
+    /// mixes know of stays F32.
+    pub fn of(self, config: &Config, role: Option<(Role, usize)>, n_in: usize, importance: bool) -> DType {
+        let Some((role, layer)) = role else { return DType::F32 };
+        let group = config.n_heads / config.n_kv_heads.max(1);
+        self.dtype(Place { role, layer, n_layers: config.n_layers, group, importance }, n_in)
     }
 
     /// The format of a matrix whose rows have `n_in` values.

@@ -4,6 +4,9 @@
 //! one by one or stacked, queries and keys in either order) is understood in one place only.
 
 pub mod mix;
+mod outline;
+
+pub use outline::{Outline, outline};
 
 use crate::error::with_capacity;
 use crate::weights::{Dense, Ffn, Linear, Moe};
@@ -79,6 +82,14 @@ impl OutTensor {
         self.shape.split_last().map_or(0, |(_, rest)| rest.iter().product())
     }
 
+    /// The matrices that it stacks: experts, or the one it is.
+    pub fn n_mats(&self) -> usize {
+        match self.shape[..] {
+            [n, _, _] => n.max(1),
+            _ => 1,
+        }
+    }
+
     /// The format it has where it comes from, if that is one.
     pub fn dtype(&self) -> Option<DType> {
         match &self.rows {
@@ -95,32 +106,9 @@ impl Export {
     /// As [`Llama::load`].
     pub fn new(config: Config, tensors: &dyn TensorSource, watch: &mut LoadWatch<'_>) -> Result<Export> {
         let mut keep = Keep::default();
-        let Llama { config, weights, .. } = Llama::load(config, tensors, &mut keep, watch)?;
-        let mut list = List { config: &config, keep: &keep, tensors: Vec::new() };
-        let tied = config.tied_embeddings;
-        list.mat("token_embd", weights.embed, if tied { Role::Head } else { Role::Embed }, 0)?;
-        if let Some(divisors) = export::rope_divisors(&config)? {
-            list.values("rope_freqs", divisors)?;
-        }
-        for (i, layer) in weights.layers.iter().enumerate() {
-            let name = |part: &str| format!("blk.{i}.{part}");
-            list.vector(&name("attn_norm"), layer.attn_norm)?;
-            list.linear(&name("attn_q"), &layer.q, Role::Other, i, true)?;
-            list.linear(&name("attn_k"), &layer.k, Role::Other, i, true)?;
-            list.linear(&name("attn_v"), &layer.v, Role::Value, i, false)?;
-            list.linear(&name("attn_output"), &layer.o, Role::AttnOut, i, false)?;
-            list.vector(&name("ffn_norm"), layer.ffn_norm)?;
-            match &layer.ffn {
-                Ffn::Dense(dense) => list.dense(i, "", dense)?,
-                Ffn::Moe(moe) => list.moe(i, moe)?,
-            }
-        }
-        list.vector("output_norm", weights.norm)?;
-        if !tied {
-            list.mat("output", weights.head, Role::Head, 0)?;
-        }
-        let tensors = list.tensors;
-        Ok(Export { config, tensors, regions: keep.regions })
+        let llama = Llama::load(config, tensors, &mut keep, watch)?;
+        let tensors = list(&llama, &keep)?;
+        Ok(Export { config: llama.config, tensors, regions: keep.regions })
     }
 
     /// Sets the keys that describe the written model.
@@ -215,6 +203,49 @@ impl Export {
     fn bytes(&self, weight: Weight) -> &[u8] {
         self.regions.get(weight.0 as usize).map_or(&[], Region::bytes)
     }
+}
+
+/// Every tensor of a model whose vectors are in `keep`, in the order in which they are written.
+fn list(llama: &Llama, keep: &Keep) -> Result<Vec<OutTensor>> {
+    let Llama { config, weights, .. } = llama;
+    let mut list = List { config, keep, tensors: Vec::new() };
+    let tied = config.tied_embeddings;
+    list.mat("token_embd", weights.embed, if tied { Role::Head } else { Role::Embed }, 0)?;
+    if let Some(divisors) = export::rope_divisors(config)? {
+        list.values("rope_freqs", divisors)?;
+    }
+    for (i, layer) in weights.layers.iter().enumerate() {
+        let name = |part: &str| format!("blk.{i}.{part}");
+        list.vector(&name("attn_norm"), layer.attn_norm)?;
+        list.linear(&name("attn_q"), &layer.q, Role::Other, i, true)?;
+        list.linear(&name("attn_k"), &layer.k, Role::Other, i, true)?;
+        list.linear(&name("attn_v"), &layer.v, Role::Value, i, false)?;
+        list.linear(&name("attn_output"), &layer.o, Role::AttnOut, i, false)?;
+        list.vector(&name("ffn_norm"), layer.ffn_norm)?;
+        match &layer.ffn {
+            Ffn::Dense(dense) => list.dense(i, "", dense)?,
+            Ffn::Moe(moe) => list.moe(i, moe)?,
+        }
+    }
+    list.vector("output_norm", weights.norm)?;
+    if !tied {
+        list.mat("output", weights.head, Role::Head, 0)?;
+    }
+    Ok(list.tensors)
+}
+
+/// The matrices of a model on any device under their GGUF names: one, or one for each expert.
+///
+/// # Errors
+/// Out of memory.
+pub fn matrices(llama: &Llama) -> Result<Vec<(String, Vec<Mat>)>> {
+    let tensors = list(llama, &Keep::default())?.into_iter();
+    Ok(tensors
+        .filter_map(|tensor| match tensor.rows {
+            Source::Mats { mats, .. } => Some((tensor.name, mats)),
+            Source::Values(_) => None,
+        })
+        .collect())
 }
 
 /// The one matrix that has all of `rows`, and their places in it.

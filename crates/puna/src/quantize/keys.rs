@@ -1,5 +1,6 @@
 //! The keys of the output that its tensors do not decide: name, tokenizer, chat template.
 
+use crate::Imatrix;
 use crate::error::{Error, Lift};
 use crate::package::{Package, Tensors};
 use puna_format::Limits;
@@ -18,6 +19,16 @@ pub(super) fn source(package: &Package, input: &Path, limits: &Limits) -> Result
         }
         Tensors::Safetensors { .. } => folder(package, input),
     }
+}
+
+/// Says what errors were weighed by, in llama.cpp's keys.
+pub(super) fn importance(imatrix: Option<&Imatrix>, metadata: &mut Metadata) {
+    let Some(imatrix) = imatrix else { return };
+    if let Some(dataset) = imatrix.datasets().next() {
+        metadata.set("quantize.imatrix.dataset", dataset);
+    }
+    metadata.set("quantize.imatrix.entries_count", u32::try_from(imatrix.tensors()).unwrap_or(u32::MAX));
+    metadata.set("quantize.imatrix.chunks_count", imatrix.chunks().0);
 }
 
 fn folder(package: &Package, folder: &Path) -> Result<Metadata, Error> {

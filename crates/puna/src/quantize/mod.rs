@@ -6,13 +6,13 @@ mod output;
 use crate::error::{Error, ErrorKind, Lift, Place};
 use crate::options::ProgressFn;
 use crate::package::{FormatUse, Package, Watch, limits};
-use crate::{Cancel, LoadOptions, Phase, Progress};
+use crate::{Cancel, Imatrix, LoadOptions, Phase, Progress};
 use output::{Output, Shard};
 use puna_core::DType;
 use puna_core::quant::{QuantError, quantize_row};
 use puna_cpu::ThreadPool;
 use puna_llama::LoadWatch;
-use puna_llama::convert::mix::{Mix, Place as Where};
+use puna_llama::convert::mix::Mix;
 use puna_llama::convert::{Export, OutTensor};
 use std::fmt;
 use std::ops::Range;
@@ -33,6 +33,8 @@ pub struct QuantizeOptions {
     pub load: LoadOptions,
     /// Most bytes of tensors in one file; more are split over several. Default: one file.
     pub split_bytes: Option<u64>,
+    /// What the columns of matrices are worth. Default: all the same.
+    pub imatrix: Option<Imatrix>,
     progress: Option<ProgressFn>,
 }
 
@@ -56,7 +58,8 @@ impl fmt::Debug for QuantizeOptions {
         shown
             .field("type", &self.mix.name())
             .field("load", &self.load)
-            .field("split_bytes", &self.split_bytes);
+            .field("split_bytes", &self.split_bytes)
+            .field("imatrix", &self.imatrix.as_ref().map(Imatrix::tensors));
         shown.finish_non_exhaustive()
     }
 }
@@ -72,7 +75,7 @@ impl QuantizeOptions {
             Error::input(format_args!("type: expected one of {}, found {mix}", names.join(", ")))
         };
         let mix = Mix::parse(mix).ok_or_else(unknown)?;
-        Ok(Self { mix, load: LoadOptions::default(), split_bytes: None, progress: None })
+        Ok(Self { mix, load: LoadOptions::default(), split_bytes: None, imatrix: None, progress: None })
     }
 
     /// The names of all mixes.
@@ -92,6 +95,14 @@ impl QuantizeOptions {
     #[must_use]
     pub fn split(mut self, bytes: u64) -> Self {
         self.split_bytes = Some(bytes);
+        self
+    }
+
+    /// Weighs errors by an importance matrix of the same model, in the formats Q2_K to Q6_K, Q4_0 to Q5_1, IQ4_NL and
+    /// IQ4_XS. Tensors that it does not know are written without.
+    #[must_use]
+    pub fn imatrix(mut self, imatrix: Imatrix) -> Self {
+        self.imatrix = Some(imatrix);
         self
     }
 
@@ -117,7 +128,7 @@ impl QuantizeOptions {
 ///
 /// # Errors
 /// As [`Model::open`](crate::Model::open); weights that are not finite; a tokenizer that GGUF cannot hold; an output
-/// that is one of the inputs or cannot be written.
+/// that is one of the inputs or cannot be written; an importance matrix of a model of other dimensions.
 pub fn quantize(
     input: impl AsRef<Path>,
     output: impl AsRef<Path>,
@@ -134,24 +145,16 @@ pub fn quantize(
     export.metadata(&mut metadata);
     metadata.set("general.file_type", options.mix.file_type());
     metadata.set("general.quantization_version", 2u32);
+    keys::importance(options.imatrix.as_ref(), &mut metadata);
 
-    let config = &export.config;
-    let place = |role, layer| Where {
-        role,
-        layer,
-        n_layers: config.n_layers,
-        group: config.n_heads / config.n_kv_heads.max(1),
-        importance: false,
-    };
-    let dtype = |t: &OutTensor| {
-        t.role.map_or(DType::F32, |(role, layer)| options.mix.dtype(place(role, layer), t.width()))
-    };
+    let (config, weighted) = (&export.config, options.imatrix.is_some());
+    let dtype = |t: &OutTensor| options.mix.of(config, t.role, t.width(), weighted);
     let plan: Vec<(&OutTensor, DType)> = export.tensors.iter().map(|t| (t, dtype(t))).collect();
     let out = Output::create(output, input, metadata, &plan, options.split_bytes)?;
     let total = out.bytes();
     let mut done = 0;
     let pool = ThreadPool::new(threads(&options.load)?).lift()?;
-    let work = Work { export: &export, pool, cancel: &watch.cancel };
+    let work = Work { export: &export, imatrix: options.imatrix.as_ref(), pool, cancel: &watch.cancel };
     for i in 0..out.shards() {
         let mut shard = out.shard(i)?;
         for (tensor, dtype) in plan.get(shard.tensors()).unwrap_or_default() {
@@ -184,6 +187,7 @@ type Slot = Mutex<Option<Result<Vec<u8>, Error>>>;
 /// What converting a tensor needs.
 struct Work<'a> {
     export: &'a Export,
+    imatrix: Option<&'a Imatrix>,
     pool: ThreadPool,
     cancel: &'a Cancel,
 }
@@ -197,6 +201,7 @@ impl Work<'_> {
         shard: &mut Shard<'_>,
         mut wrote: impl FnMut(u64),
     ) -> Result<(), Error> {
+        let importance = self.importance(tensor, dtype)?;
         let step = (CHUNK / tensor.width().max(1)).max(1);
         let n_rows = tensor.n_rows();
         let mut first = 0;
@@ -211,7 +216,7 @@ impl Work<'_> {
             };
             let chunks: Vec<Range<usize>> =
                 (0..self.pool.n_threads()).map_while(|_| next(&mut first)).collect();
-            for bytes in self.convert(tensor, dtype, chunks)? {
+            for bytes in self.convert(tensor, dtype, importance.as_deref(), chunks)? {
                 shard.write(&tensor.name, &bytes)?;
                 wrote(bytes.len() as u64);
             }
@@ -219,17 +224,24 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// What the columns of a tensor are worth: a row for each of its matrices.
+    fn importance(&self, tensor: &OutTensor, dtype: DType) -> Result<Option<Vec<f32>>, Error> {
+        let Some(imatrix) = self.imatrix.filter(|_| !dtype.is_plain()) else { return Ok(None) };
+        imatrix.0.weights(&tensor.name, tensor.n_mats(), tensor.width()).lift()
+    }
+
     fn convert(
         &self,
         tensor: &OutTensor,
         dtype: DType,
+        importance: Option<&[f32]>,
         chunks: Vec<Range<usize>>,
     ) -> Result<Vec<Vec<u8>>, Error> {
         // A place for each result: tasks finish in any order.
         let places: Vec<Slot> = chunks.iter().map(|_| Mutex::new(None)).collect();
         let run = |task: usize, _worker: usize| {
             if let (Some(rows), Some(place)) = (chunks.get(task), places.get(task)) {
-                let done = self.chunk(tensor, dtype, rows.clone());
+                let done = self.chunk(tensor, dtype, importance, rows.clone());
                 *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             }
         };
@@ -240,7 +252,13 @@ impl Work<'_> {
     }
 
     /// Some rows in their new format.
-    fn chunk(&self, tensor: &OutTensor, dtype: DType, rows: Range<usize>) -> Result<Vec<u8>, Error> {
+    fn chunk(
+        &self,
+        tensor: &OutTensor,
+        dtype: DType,
+        importance: Option<&[f32]>,
+        rows: Range<usize>,
+    ) -> Result<Vec<u8>, Error> {
         let width = tensor.width();
         let row_bytes = dtype.row_bytes(width).unwrap_or(0);
         let refused = |_| {
@@ -260,10 +278,12 @@ impl Work<'_> {
         values.resize(rows.len() * width, 0.0);
         self.export.rows(tensor, rows.clone(), &mut values).lift()?;
         bytes.resize(rows.len() * row_bytes, 0);
-        for (values, bytes) in values.chunks_exact(width.max(1)).zip(bytes.chunks_exact_mut(row_bytes.max(1)))
-        {
+        let rows_of_mat = (tensor.n_rows() / tensor.n_mats()).max(1);
+        let packed = values.chunks_exact(width.max(1)).zip(bytes.chunks_exact_mut(row_bytes.max(1)));
+        for (row, (values, bytes)) in rows.zip(packed) {
+            let of_mat = |all| <[f32]>::chunks_exact(all, width.max(1)).nth(row / rows_of_mat);
             let failed = |e: QuantError| Error::unsupported(e).at(&tensor.name);
-            quantize_row(dtype, values, None, bytes).map_err(failed)?;
+            quantize_row(dtype, values, importance.and_then(of_mat), bytes).map_err(failed)?;
         }
         Ok(bytes)
     }

@@ -1,0 +1,189 @@
+"""A model file beside llama.cpp: the same file, the same tokens, in turns on one machine.
+
+    CMAKE_ARGS="-DGGML_NATIVE=ON -DGGML_BLAS=OFF" pip install --no-binary llama-cpp-python llama-cpp-python
+    cargo build --release -p puna-cli && cargo build --release -p puna-cpu --example roofline
+    cargo xtask synth --like scout --layers 4 --type q4_k_m --out scout4.gguf
+    python benches/peers/llamacpp.py scout4.gguf [--threads 1,2] [--shapes 512:64,2048:128] [--rounds 5]
+        [--peers repacked,stored] [--json OUT.json]
+
+needs llama-cpp-python (0.3.36 was measured) built for this machine, and numpy. llama.cpp is measured twice: as it is by
+default, with weights repacked while they are loaded, and as stored. A round runs every engine once, one after the other,
+with PROMPT:DECODE tokens: both compute logits of the prompt's last token only, cache keys and values in F16, and take 512
+tokens at once. llama.cpp is warm and decodes given tokens; `puna bench` opens the file anew, runs once to be warm and
+chooses its own. Each round begins with what the machine allows to as many threads (`--example roofline`, read by the
+clock): decode is held against the bytes of weights that a token reads at the speed of memory, and prefill against the
+multiply-adds of a prompt at the speed of the widest products of bytes, or of BF16 pairs where the file is BF16. Nothing
+else may run: llama.cpp's threads spin while they wait for each other, and one busy neighbour stops them all.
+
+Printed are medians over the rounds with least and most, the share of the limit, and for each peer the median and range
+of the rounds' ratios (above 1: puna is faster).
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def tokens(n, vocab):
+    """The prompt of `puna bench`."""
+    return [((i * 2654435761 & 0xFFFFFFFFFFFFFFFF) >> 7) % vocab for i in range(1, n + 1)]
+
+
+def serve(path, repacked, context):
+    """The process of one peer: reads `threads prompt decode`, answers with seconds of both."""
+    import llama_cpp as lib
+
+    @lib.llama_log_callback
+    def silent(level, text, data):
+        pass
+
+    lib.llama_log_set(silent, None)
+    lib.llama_backend_init()
+    params = lib.llama_model_default_params()
+    params.use_extra_bufts = repacked
+    model = lib.llama_model_load_from_file(path.encode(), params)
+    if not model:
+        sys.exit("llama.cpp did not load the file")
+    vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+    params = lib.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch = context, context, 512
+    made = lib.llama_init_from_model(model, params)
+    if not made:
+        sys.exit("llama.cpp made no context")
+    print("ready", lib.llama_model_n_params(model), flush=True)
+
+    def feed(ids):
+        array = (lib.llama_token * len(ids))(*ids)
+        if lib.llama_decode(made, lib.llama_batch_get_one(array, len(ids))) != 0:
+            sys.exit("llama.cpp did not decode")
+        lib.llama_synchronize(made)
+
+    for line in sys.stdin:
+        threads, prompt, decode = map(int, line.split())
+        lib.llama_set_n_threads(made, threads, threads)
+        lib.llama_memory_clear(lib.llama_get_memory(made), True)
+        ids = tokens(prompt + decode, vocab)
+        start = time.perf_counter()
+        feed(ids[:prompt])
+        middle = time.perf_counter()
+        for id in ids[prompt:]:
+            feed([id])
+        print(middle - start, time.perf_counter() - middle, flush=True)
+
+
+class Peer:
+    def __init__(self, path, kind, context):
+        command = [sys.executable, __file__, path, "--serve", kind, "--context", str(context)]
+        start = time.perf_counter()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if not self.process.stdout.readline().startswith("ready"):
+            sys.exit(f"llama.cpp ({kind}) did not start")
+        self.load = time.perf_counter() - start
+
+    def run(self, threads, prompt, decode):
+        self.process.stdin.write(f"{threads} {prompt} {decode}\n")
+        self.process.stdin.flush()
+        times = list(map(float, self.process.stdout.readline().split()))
+        return prompt / times[0], decode / times[1]
+
+
+class Puna:
+    """The command and the examples beside it."""
+
+    def __init__(self, binaries, path):
+        self.binaries, self.path = binaries, path
+
+    def ask(self, program, *arguments):
+        command = [self.binaries / program, *map(str, arguments)]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    def limits(self, threads):
+        return self.ask("examples/roofline", "--limits", threads)
+
+    def run(self, threads, prompt, decode):
+        options = ["-p", prompt, "-n", decode, "-t", threads, "-r", 1, "--json", "--quiet"]
+        report = self.ask("puna", "bench", self.path, *options)
+        result = report["results"][0]
+        return result["prefill_tokens_per_s"], result["decode_tokens_per_s"], report["weight_bytes_per_token"]
+
+    def prefill_work(self):
+        """Multiply-adds of a prompt's token in products with weights, and the limit that they are held against. Of the
+        last layer only attention is needed for every token, and the head for none but the last."""
+        model = self.ask("puna", "inspect", self.path, "--json")
+        config, count = model["config"], 0
+        for tensor in model["tensors"]:
+            name, size = tensor["name"].split("."), math.prod(tensor["shape"])
+            if name[0] != "blk" or len(tensor["shape"]) < 2:
+                continue
+            if int(name[1]) == config["n_layers"] - 1 and name[2].startswith("ffn"):
+                continue
+            count += size * config["n_experts_used"] // config["n_experts"] if name[2].endswith("_exps") else size
+        kinds = model["bytes_by_type"]
+        most = max(kinds, key=lambda kind: kinds[kind]["bytes"])
+        return count, {"BF16": "bf16_gflop_s", "F16": "f32_gflop_s", "F32": "f32_gflop_s"}.get(most, "bytes_gop_s")
+
+
+def spread(values, scale=1, unit=""):
+    values = [value * scale for value in values]
+    return f"{statistics.median(values):8.2f}{unit} ({min(values):.2f} to {max(values):.2f})"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("--rounds", type=int, default=5)
+    for name, default in (("threads", "1,2"), ("shapes", "512:64,2048:128"), ("peers", "repacked,stored")):
+        parser.add_argument(f"--{name}", type=lambda s: s.split(","), default=default.split(","))
+    parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--serve", choices=["repacked", "stored"], help=argparse.SUPPRESS)
+    parser.add_argument("--context", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        return serve(args.model, args.serve == "repacked", args.context)
+
+    shapes = [tuple(map(int, shape.split(":"))) for shape in args.shapes]
+    puna = Puna(args.binaries, args.model)
+    per_token, unit = puna.prefill_work()
+    context = max(map(sum, shapes)) + 1
+    peers = {f"llama.cpp {kind}": Peer(args.model, kind, context) for kind in args.peers}
+    for name, peer in peers.items():
+        print(f"{name} loaded the file in {peer.load:.1f} s", flush=True)
+    report = []
+    for threads in map(int, args.threads):
+        for prompt, decode in shapes:
+            for peer in peers.values():
+                peer.run(threads, prompt, 2)
+            rounds = {name: [] for name in ["puna", *peers]}
+            allowed = []
+            for _ in range(args.rounds):
+                limits = puna.limits(threads)
+                *speed, weights = puna.run(threads, prompt, decode)
+                rounds["puna"].append(speed)
+                for name, peer in peers.items():
+                    rounds[name].append(peer.run(threads, prompt, decode))
+                operations = limits[unit] or limits["f32_gflop_s"]
+                allowed.append((operations * 1e9 / (2 * per_token), limits["read_gb_s"] * 1e9 / weights))
+            report.append({"threads": threads, "prompt": prompt, "decode": decode, "allowed": allowed, **rounds})
+            for i, what in enumerate((f"prefill {prompt}", f"decode {decode}")):
+                print(f"{threads} threads, {what}: the machine allows {spread([a[i] for a in allowed])} tokens/s")
+                for name, speeds in rounds.items():
+                    share = [speed[i] / most[i] for speed, most in zip(speeds, allowed)]
+                    figures = spread([speed[i] for speed in speeds])
+                    print(f"    {name:<26}{figures} tokens/s, {spread(share, 100, ' %')} of it")
+                for name in peers:
+                    ratios = [ours[i] / theirs[i] for ours, theirs in zip(rounds["puna"], rounds[name])]
+                    print(f"    {'puna / ' + name:<26}{spread(ratios)}", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
