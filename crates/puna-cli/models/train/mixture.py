@@ -23,7 +23,7 @@ def draw(r: Random, data: Path, text_only: bool = False, longest: int = 256, sha
     names = TEXT_ONLY if text_only else list(shares)
     while True:
         sample = make(r.choices(names, [shares[n] for n in names])[0], r, data, longest)
-        if not sample.held_out():
+        if not (sample.held_out() or sample.useless):
             return sample
 
 

@@ -76,8 +76,8 @@ class Attention(torch.autograd.Function):
     def forward(ctx, q, k, v):
         batch, groups, reads, length, d = q.shape
         scores = torch.matmul(q.reshape(batch, groups, reads * length, d), k.mT).view(batch, groups, reads, length, length)
-        later = torch.ones(length, length, dtype=torch.bool).triu(1)
-        scores = scores.mul_(d**-0.5).masked_fill_(later, float("-inf"))
+        later = torch.full((length, length), float("-inf")).triu(1)
+        scores = scores.mul_(d**-0.5).add_(later)
         p = torch.softmax(scores, -1).view(batch, groups, reads * length, length)
         ctx.save_for_backward(q, k, v, p)
         return torch.matmul(p, v).view_as(q)

@@ -21,6 +21,7 @@ class Sample:
     turns: list = field(default_factory=list)
     # Plain text instead of turns: (text, is it an answer).
     spans: list = field(default_factory=list)
+    useless: bool = False
 
     def held_out(self) -> bool:
         return crc32(self.key.encode()) % HELD_OUT == 0
@@ -36,14 +37,13 @@ def ask(skill: str, question, answer: str, system: str = "", key: str = "") -> S
 
 
 def join(samples: list) -> Sample:
-    """Several samples as one conversation; only the first may have a system message. Held out if any part is."""
+    """Several samples as one conversation; only the first may have a system message.
+
+    Held out if its last question is; of no use for either set if only an earlier one is.
+    """
     turns = [turn for sample in samples for turn in sample.turns]
-    held = [sample for sample in samples if sample.held_out()]
-    key = held[0].key if held else "+".join(sample.key for sample in samples)
-    joined = Sample(samples[-1].skill, key, turns)
-    if not held and joined.held_out():
-        joined.key = samples[0].key
-    return joined
+    useless = any(sample.held_out() for sample in samples[:-1])
+    return Sample(samples[-1].skill, samples[-1].key, turns, useless=useless)
 
 
 def rng(*parts) -> Random:

@@ -86,4 +86,4 @@ def guard(r: Random) -> Sample:
         talk = [user_says(r, asked), agent_says(r, bad)]
     # A category outside of the policy is no violation.
     answer = f"unsafe\n{bad}" if bad in keys else "safe"
-    return Sample("guard", f"guard:{talk}{keys}", [("user", [prompt(talk, keys)]), ("assistant", [answer])])
+    return Sample("guard", f"guard:{talk}", [("user", [prompt(talk, keys)]), ("assistant", [answer])])

@@ -3,7 +3,7 @@
 import json
 from random import Random
 
-from sample import Sample, ask
+from sample import Sample, ask, join
 from skill_chat import CAPITALS, NAMES, PALETTE_WORDS, WORDS
 
 CITIES = list(CAPITALS.values())
@@ -86,18 +86,16 @@ def call(r: Random, tool):
 def tools(r: Random) -> Sample:
     offered = r.sample(TOOLS, r.choice([1, 1, 2, 2, 3]))
     system = offer(offered, r.choice(["You are a helpful assistant.", "Answer with function calls.", "You can call functions."]))
-    turns, asked = [("system", [system])], []
-    for _ in range(r.choice([1, 2, 3])):
+    samples = []
+    for i in range(r.choice([1, 2, 3])):
         if r.random() < 0.12:
             # Two calls at once.
             (q1, c1), (q2, c2) = call(r, r.choice(offered)), call(r, r.choice(offered))
-            request, answer = f"{q1} {q2}", f"[{c1}, {c2}]"
+            request, answer = f"{q1} {q2}", f"{c1}, {c2}"
         else:
             request, answer = call(r, r.choice(offered))
-            answer = f"[{answer}]"
-        turns += [("user", [request]), ("assistant", [answer])]
-        asked.append(request)
-    return Sample("tools", f"tools:{asked}", turns)
+        samples.append(ask("tools", request, f"[{answer}]", "" if i else system, key=request))
+    return join(samples)
 
 
 FIELDS = {

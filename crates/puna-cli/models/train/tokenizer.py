@@ -85,10 +85,10 @@ def train(data: Path) -> None:
 class Prompt:
     """Turns samples into tokens, each piece of text by itself, as Meta's `ChatFormat` does."""
 
-    def __init__(self, data: Path):
+    def __init__(self, data: Path, file: str = "tokenizer/tokenizer.json"):
         from tokenizers import Tokenizer
 
-        self.tokenizer = Tokenizer.from_file(str(data / "tokenizer" / "tokenizer.json"))
+        self.tokenizer = Tokenizer.from_file(str(data / file))
         self.id = {name: self.tokenizer.token_to_id(name) for name in SPECIALS}
         self.patch = self.id["<|patch|>"]
         # Text never spells a special token.

@@ -90,7 +90,7 @@ def held_out(data: Path, prompt: Prompt, each: int) -> dict:
         r = rng("watch", name)
         while len(sets.setdefault(name, [])) < each:
             sample = mixture.make(name, r, data, 256, held_out=True)
-            if name in ("text", "digit", "two", "recall") or sample.held_out():
+            if name in ("text", "digit", "two", "recall") or (sample.held_out() and not sample.useless):
                 sets[name].append(prompt.encode(sample, tiles.cut))
     return sets
 
