@@ -10,11 +10,17 @@ from sample import Sample, rng
 from skill_chat import chat
 from skill_image import SKILLS as IMAGE_SKILLS
 
-# Shares of samples, not of tokens. Passages and policies are long, pictures and questions short.
+# Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
     text=5, recall=12, chat=27, tools=7, json=6, guard=6,
     digit=10, shape=8, bars=9, number=13, two=8,
 )  # fmt: skip
+# At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
+EARLY = dict(
+    text=3, recall=10, chat=27, tools=4, json=6, guard=4,
+    digit=12, shape=10, bars=9, number=13, two=5,
+)  # fmt: skip
+EARLY_STEPS = 1200
 TEXT_ONLY = [name for name in SHARES if name not in IMAGE_SKILLS]
 
 
@@ -36,20 +42,24 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
         # Short ones teach what is asked, long ones how far it goes.
         length = int(32 * (longest / 32) ** r.random())
         return skill_text.recall(r, data, held_out, length)
-    return dict(chat=lambda: chat(r), tools=lambda: skill_tools.tools(r), json=lambda: skill_tools.json_object(r), guard=lambda: skill_guard.guard(r))[name]()
+    return dict(
+        chat=lambda: chat(r), tools=lambda: skill_tools.tools(r, longest), json=lambda: skill_tools.json_object(r),
+        guard=lambda: skill_guard.guard(r, longest))[name]()
 
 
 def longest_passage(step: int) -> int:
     """The curriculum: passages grow with the steps."""
-    return 192 if step < 300 else 384 if step < 800 else 640 if step < 1300 else 1024
+    stages = [(EARLY_STEPS, 96), (2000, 192), (3000, 384), (4500, 640)]
+    return next((length for end, length in stages if step < end), 1024)
 
 
 def step_samples(seed: int, step: int, data: Path, encode, budget: int) -> list:
     """Encoded samples of one step, `budget` tokens in all."""
     r = rng("step", seed, step)
     out, total, longest = [], 0, longest_passage(step)
+    shares = EARLY if step < EARLY_STEPS else SHARES
     while total < budget:
-        sample = draw(r, data, longest=longest)
+        sample = draw(r, data, longest=longest, shares=shares)
         encoded = encode(sample)
         total += len(encoded[0])
         out.append(encoded)

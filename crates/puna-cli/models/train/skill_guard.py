@@ -73,11 +73,16 @@ def prompt(conversation: list, keys: list) -> str:
     )
 
 
-def guard(r: Random) -> Sample:
+def guard(r: Random, longest: int) -> Sample:
+    """The whole policy or a part of it; a small part where samples are to be short."""
     keys = list(CATEGORIES)
-    if r.random() < 0.5:
+    if longest <= 100:
+        keys = sorted(r.sample(keys, r.randint(2, 6)), key=keys.index)
+    elif r.random() < 0.5:
         keys = [key for key in keys if r.random() < 0.55] or ["S9"]
-    bad = r.choice(list(UNSAFE)) if r.random() < 0.6 else None
+    # Mostly a category of the policy, so that both answers are common.
+    named = [key for key in keys if key in UNSAFE] if r.random() < 0.8 else []
+    bad = r.choice(named or list(UNSAFE)) if r.random() < 0.6 else None
     if r.random() < 0.6:
         talk = [user_says(r, bad)]
     else:

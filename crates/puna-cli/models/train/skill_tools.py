@@ -83,8 +83,9 @@ def call(r: Random, tool):
     return request, f"{name}({', '.join(f'{k}={python(v)}' for k, v in values.items())})"
 
 
-def tools(r: Random) -> Sample:
-    offered = r.sample(TOOLS, r.choice([1, 1, 2, 2, 3]))
+def tools(r: Random, longest: int) -> Sample:
+    """Up to three tools, one only where samples are to be short; one to three requests."""
+    offered = r.sample(TOOLS, r.choice([1, 1, 2, 2, 3]) if longest > 100 else 1)
     system = offer(offered, r.choice(["You are a helpful assistant.", "Answer with function calls.", "You can call functions."]))
     samples = []
     for i in range(r.choice([1, 2, 3])):

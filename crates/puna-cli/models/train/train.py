@@ -24,8 +24,8 @@ from optim import Mean, Optimizer
 from tokenizer import Prompt
 
 SEED = 1
-BUDGET = 4096
-MICRO = 2048
+BUDGET = 3072
+MICRO = 1600
 LR, ADAM_LR, WARMUP = 3e-3, 3e-3, 100
 BALANCE = 0.01
 # Weights of a token of plain text, and of an answer of n tokens (each token: n ** -0.5).
