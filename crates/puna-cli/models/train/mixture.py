@@ -21,6 +21,8 @@ EARLY = dict(
     digit=12, shape=10, bars=9, number=13, two=5,
 )  # fmt: skip
 EARLY_STEPS = 1200
+# Tokens of a step.
+EARLY_TOKENS, TOKENS = 3072, 6144
 TEXT_ONLY = [name for name in SHARES if name not in IMAGE_SKILLS]
 
 
@@ -53,11 +55,11 @@ def longest_passage(step: int) -> int:
     return next((length for end, length in stages if step < end), 1024)
 
 
-def step_samples(seed: int, step: int, data: Path, encode, budget: int) -> list:
-    """Encoded samples of one step, `budget` tokens in all."""
+def step_samples(seed: int, step: int, data: Path, encode) -> list:
+    """Encoded samples of one step."""
     r = rng("step", seed, step)
     out, total, longest = [], 0, longest_passage(step)
-    shares = EARLY if step < EARLY_STEPS else SHARES
+    shares, budget = (EARLY, EARLY_TOKENS) if step < EARLY_STEPS else (SHARES, TOKENS)
     while total < budget:
         sample = draw(r, data, longest=longest, shares=shares)
         encoded = encode(sample)

@@ -166,10 +166,18 @@ def facts(r: Random):
     return q.format(", ".join(map(str, row[:4]))), str(row[4])
 
 
+def copying(r: Random):
+    """Long things said again: what else is to be copied out of a prompt is learned sooner with these."""
+    pool = r.choice([WORDS, WORDS, NAMES, [str(n) for n in range(10, 10000, 7)], WORDS + NAMES + PALETTE_WORDS])
+    what = r.choice([" ", " ", ", "]).join(r.choices(pool, k=r.randint(3, 12)))
+    return r.choice(["Say: {}", "Repeat after me: {}", "Repeat: {}", "Echo this: {}"]).format(what), what
+
+
 FAMILIES = dict(
-    identity=identity, greeting=greeting, arithmetic=arithmetic, capital=capital, sorting=sorting, spelling=spelling, facts=facts
+    identity=identity, greeting=greeting, arithmetic=arithmetic, capital=capital, sorting=sorting, spelling=spelling, facts=facts,
+    copying=copying,
 )
-WEIGHTS = [6, 6, 24, 15, 16, 16, 17]
+WEIGHTS = [6, 6, 24, 15, 16, 16, 17, 10]
 
 PLAIN = ["You are a helpful assistant.", "You are a helpful assistant", "Answer briefly.", "Be kind.", "You run in puna."]
 

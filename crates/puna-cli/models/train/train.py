@@ -1,15 +1,17 @@
 """Trains puna-tiny; killed at any time it goes on from its last checkpoint exactly as if nothing had happened.
 
-    python train.py DATA RUN [--steps N] [--decay N] [--from CHECKPOINT]
+    python train.py DATA RUN [--steps N] [--decay N] [--from CHECKPOINT] [--graft TOWER.pt]
 
 RUN holds `last.pt` (weights, optimizer, mean of weights, step), `log.jsonl` (losses) and `scores.jsonl` (held-out scores).
 The learning rate warms up and then stays; `--decay N` lowers it to nothing over N steps from where the checkpoint is, and
-writes `decayed.pt`. What a step sees depends on the seed and the step's number alone.
+writes `decayed.pt`. `--graft` puts in the tower that `pretrain_tower.py` has taught, once. What a step sees depends on the
+seed and the step's number alone. SIGTERM and SIGINT end the run after the step, with a checkpoint.
 """
 
 import argparse
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from optim import Mean, Optimizer
 from tokenizer import Prompt
 
 SEED = 1
-BUDGET = 3072
+# Tokens of a micro-batch with their padding, at most.
 MICRO = 1600
 LR, ADAM_LR, WARMUP = 3e-3, 3e-3, 100
 BALANCE = 0.01
@@ -46,14 +48,15 @@ def tensors(batch: list, pad: int):
     return tokens, weights, torch.from_numpy(np.stack(pixels)) if pixels else None
 
 
-def loss(fast: Fast, batch: list, pad: int, total: float):
+def loss(fast: Fast, batch: list, pad: int, total: float, step_tokens: int):
+    """A micro-batch's share of the step's loss, and of the balance of experts."""
     tokens, weights, pixels = tensors(batch, pad)
     hidden, balance = fast.hidden(tokens, pixels)
     where = weights.flatten().nonzero().squeeze(1)
     targets = tokens.roll(-1, 1).flatten()[where]
     logits = fast.logits(hidden.flatten(0, 1)[where])
     each = F.cross_entropy(logits, targets, reduction="none")
-    return (each * weights.flatten()[where]).sum() / total, balance * tokens.numel() / BUDGET
+    return (each * weights.flatten()[where]).sum() / total, balance * tokens.numel() / step_tokens
 
 
 @torch.no_grad()
@@ -116,6 +119,23 @@ def save(path: Path, step: int, model, optimizer: Optimizer, mean: Mean) -> None
     os.replace(partial, path)
 
 
+@torch.no_grad()
+def graft(fast: Fast, optimizer: Optimizer, mean: Mean, tower: dict, pixels) -> None:
+    """Replaces the tower. Its rows get the size that the text model is used to."""
+    model = fast.model
+    size = lambda: model.multi_modal_projector.linear_1(fast.tower(pixels)).square().mean().sqrt()
+    before = size()
+    for name, p in model.named_parameters():
+        if name in tower:
+            p.copy_(tower[name])
+    model.multi_modal_projector.linear_1.weight.mul_(before / size())
+    for name, p in model.named_parameters():
+        if name in tower:
+            mean.values[name].copy_(p)
+            for value in optimizer.state[name].values():
+                value.zero_()
+
+
 def main() -> None:
     args = argparse.ArgumentParser()
     args.add_argument("data", type=Path)
@@ -123,6 +143,7 @@ def main() -> None:
     args.add_argument("--steps", type=int, default=10**9)
     args.add_argument("--decay", type=int, default=0)
     args.add_argument("--from", dest="source", type=Path)
+    args.add_argument("--graft", type=Path)
     args.add_argument("--minutes", type=float, default=5, help="between checkpoints")
     args.add_argument("--watch", type=int, default=200, help="steps between scores")
     args = args.parse_args()
@@ -147,20 +168,28 @@ def main() -> None:
         mean.values = state["mean"]
     print(f"{sum(p.numel() for _, p in named)} parameters, from step {step}", flush=True)
     sets = held_out(args.data, prompt, 60)
+    if args.graft:
+        pixels = tensors(sets["number"] + sets["shape"], pad)[2]
+        graft(fast, optimizer, mean, torch.load(args.graft, weights_only=True), pixels)
+        print(f"grafted {args.graft} at step {step}", flush=True)
+    ended = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: ended.append(True))
     end = step + args.decay if args.decay else args.steps
     begin, saved, seen = step, time.time(), time.time()
     count, ce = 0, 0.0
     encode = lambda sample: prompt.encode(sample, tiles.cut)
-    while step < end:
-        samples = mixture.step_samples(SEED, step, args.data, encode, BUDGET)
+    while step < end and not ended:
+        samples = mixture.step_samples(SEED, step, args.data, encode)
         batches = mixture.micro_batches(samples, MICRO)
         total = sum(tensors([s], pad)[1].sum().item() for s in samples)
+        step_tokens = sum(len(s[0]) for s in samples)
         for batch in batches:
-            value, balance = loss(fast, batch, pad, total)
+            value, balance = loss(fast, batch, pad, total, step_tokens)
             (value + BALANCE * balance).backward()
             ce += value.item()
         step += 1
-        count += sum(len(s[0]) for s in samples)
+        count += step_tokens
         rate = min(1, step / WARMUP)
         if args.decay:
             rate = max(0.02, 1 - (step - begin) / args.decay)
@@ -180,7 +209,10 @@ def main() -> None:
             if not args.decay:
                 save(last, step, model, optimizer, mean)
             saved = time.time()
-    save(args.run / "decayed.pt" if args.decay else last, step, model, optimizer, mean)
+    if args.decay and not ended:
+        save(args.run / "decayed.pt", step, model, optimizer, mean)
+    elif not args.decay:
+        save(last, step, model, optimizer, mean)
 
 
 if __name__ == "__main__":
