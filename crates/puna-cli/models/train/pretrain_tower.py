@@ -3,8 +3,8 @@
     python pretrain_tower.py DATA OUT.pt [--steps N]
 
 Small linear heads read what is drawn (the digit, the colour and the shape, the printed digits, the bars) from a weighted
-mean of a tile's 16 rows; the heads are thrown away. A picture costs a tenth of what it costs with the text model around
-it. `train.py --graft OUT.pt` puts the tower into a run.
+mean of a tile's 16 rows; they are no part of the model. A picture costs a tenth of what it costs with the text model around
+it. `train.py --graft OUT.pt` puts the tower into a run, and goes on with the heads on a few pictures a step.
 """
 
 import argparse
@@ -73,6 +73,15 @@ def batch(r, data: Path, held_out: bool, n: int):
     return torch.from_numpy(np.stack([tile for tile, _ in drawn])), truth
 
 
+def seeing_loss(heads: Heads, rows, truth):
+    """A picture's heads share its weight; several heads make up a number or a chart."""
+    loss = 0
+    for name, logits in heads(rows).items():
+        if (truth[name] >= 0).any():
+            loss = loss + F.cross_entropy(logits, truth[name], reduction="sum") / len(rows)
+    return loss
+
+
 def main() -> None:
     args = argparse.ArgumentParser()
     args.add_argument("data", type=Path)
@@ -85,15 +94,11 @@ def main() -> None:
     fast, heads = Fast(model), Heads(model.config.text_config.hidden_size)
     tower = {n: p for n, p in model.named_parameters() if "vision_model" in n or "multi_modal" in n}
     optimizer = Optimizer([*tower.items(), *heads.named_parameters()])
-    see = lambda pixels: heads(model.multi_modal_projector.linear_1(fast.tower(pixels)))
+    see = lambda pixels: model.multi_modal_projector.linear_1(fast.tower(pixels))
     begin = time.time()
     for step in range(1, args.steps + 1):
         pixels, truth = batch(rng("tower", step), args.data, False, BATCH)
-        loss = 0
-        for name, logits in see(pixels).items():
-            if (truth[name] >= 0).any():
-                # A picture's heads share its weight; several heads make up a number or a chart.
-                loss = loss + F.cross_entropy(logits, truth[name], reduction="sum") / BATCH
+        loss = seeing_loss(heads, see(pixels), truth)
         loss.backward()
         # Warm up, stay, and come down over the last third.
         rate = min(1, step / 50, (args.steps - step) / (args.steps / 3) + 0.02)
@@ -102,11 +107,11 @@ def main() -> None:
             with torch.no_grad():
                 pixels, truth = batch(rng("tower watch"), args.data, True, 400)
                 right = {}
-                for name, logits in see(pixels).items():
+                for name, logits in heads(see(pixels)).items():
                     known = truth[name] >= 0
                     right[name] = round(100 * (logits.argmax(-1) == truth[name])[known].float().mean().item(), 1)
             print(step, round(loss.item(), 3), f"{time.time() - begin:.0f} s", right, flush=True)
-            torch.save({n: p.detach() for n, p in tower.items()}, args.out)
+            torch.save({**{n: p.detach() for n, p in tower.items()}, **{f"heads.{n}": p.detach() for n, p in heads.named_parameters()}}, args.out)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ import mixture
 import tiles
 from model import Fast, build
 from optim import Mean, Optimizer
+from pretrain_tower import Heads, batch as pictures, seeing_loss
+from sample import rng
 from tokenizer import Prompt
 
 SEED = 1
@@ -30,6 +32,8 @@ SEED = 1
 MICRO = 1600
 LR, ADAM_LR, WARMUP = 3e-3, 3e-3, 100
 BALANCE = 0.01
+# Pictures a step that the tower is taught by its own heads, and the weight of that.
+PICTURES, SEEING = 32, 0.5
 # Weights of a token of plain text, and of an answer of n tokens (each token: n ** -0.5).
 TEXT_WEIGHT = 0.06
 
@@ -86,8 +90,6 @@ def right(fast: Fast, batch: list, pad: int) -> list:
 
 def held_out(data: Path, prompt: Prompt, each: int) -> dict:
     """A small held-out set of every skill, for watching."""
-    from sample import rng
-
     sets: dict = {}
     for name in mixture.SHARES:
         r = rng("watch", name)
@@ -113,23 +115,24 @@ def append(path: Path, record: dict) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def save(path: Path, step: int, model, optimizer: Optimizer, mean: Mean) -> None:
+def save(path: Path, step: int, model, heads: Heads, optimizer: Optimizer, mean: Mean) -> None:
     partial = path.with_suffix(".partial")
-    torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state, "mean": mean.values}, partial)
+    state = {"step": step, "model": model.state_dict(), "heads": heads.state_dict()}
+    torch.save({**state, "optimizer": optimizer.state, "mean": mean.values}, partial)
     os.replace(partial, path)
 
 
 @torch.no_grad()
-def graft(fast: Fast, optimizer: Optimizer, mean: Mean, tower: dict, pixels) -> None:
-    """Replaces the tower. Its rows get the size that the text model is used to."""
+def graft(fast: Fast, named: list, optimizer: Optimizer, mean: Mean, tower: dict, pixels) -> None:
+    """Replaces the tower and its heads. The tower's rows get the size that the text model is used to."""
     model = fast.model
     size = lambda: model.multi_modal_projector.linear_1(fast.tower(pixels)).square().mean().sqrt()
     before = size()
-    for name, p in model.named_parameters():
+    for name, p in named:
         if name in tower:
             p.copy_(tower[name])
     model.multi_modal_projector.linear_1.weight.mul_(before / size())
-    for name, p in model.named_parameters():
+    for name, p in named:
         if name in tower:
             mean.values[name].copy_(p)
             for value in optimizer.state[name].values():
@@ -154,8 +157,8 @@ def main() -> None:
     prompt = Prompt(args.data)
     pad = prompt.id["<|finetune_right_pad|>"]
     model = build(prompt, SEED)
-    fast = Fast(model)
-    named = list(model.named_parameters())
+    fast, heads = Fast(model), Heads(model.config.text_config.hidden_size)
+    named = [*model.named_parameters(), *((f"heads.{name}", p) for name, p in heads.named_parameters())]
     optimizer, mean = Optimizer(named), Mean(named, 0.998)
     last = args.run / "last.pt"
     source = args.source or (last if last.exists() else None)
@@ -164,20 +167,21 @@ def main() -> None:
         state = torch.load(source, weights_only=True)
         step = state["step"]
         model.load_state_dict(state["model"])
-        optimizer.state = state["optimizer"]
-        mean.values = state["mean"]
-    print(f"{sum(p.numel() for _, p in named)} parameters, from step {step}", flush=True)
+        heads.load_state_dict(state.get("heads", heads.state_dict()))
+        optimizer.state |= state["optimizer"]
+        mean.values |= state["mean"]
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, from step {step}", flush=True)
     sets = held_out(args.data, prompt, 60)
     if args.graft:
         pixels = tensors(sets["number"] + sets["shape"], pad)[2]
-        graft(fast, optimizer, mean, torch.load(args.graft, weights_only=True), pixels)
+        graft(fast, named, optimizer, mean, torch.load(args.graft, weights_only=True), pixels)
         print(f"grafted {args.graft} at step {step}", flush=True)
     ended = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: ended.append(True))
     end = step + args.decay if args.decay else args.steps
     begin, saved, seen = step, time.time(), time.time()
-    count, ce = 0, 0.0
+    count, ce, see = 0, 0.0, 0.0
     encode = lambda sample: prompt.encode(sample, tiles.cut)
     while step < end and not ended:
         samples = mixture.step_samples(SEED, step, args.data, encode)
@@ -188,6 +192,11 @@ def main() -> None:
             value, balance = loss(fast, batch, pad, total, step_tokens)
             (value + BALANCE * balance).backward()
             ce += value.item()
+        pixels, truth = pictures(rng("see", SEED, step), args.data, False, PICTURES)
+        rows = model.multi_modal_projector.linear_1(fast.tower(pixels))
+        seeing = SEEING * seeing_loss(heads, rows, truth)
+        seeing.backward()
+        see += seeing.item() / SEEING
         step += 1
         count += step_tokens
         rate = min(1, step / WARMUP)
@@ -197,9 +206,9 @@ def main() -> None:
         mean.update(step)
         if step % 20 == 0:
             now = time.time()
-            record = {"step": step, "loss": round(ce / 20, 4), "tokens_per_s": round(count / (now - seen))}
+            record = {"step": step, "loss": round(ce / 20, 4), "seeing": round(see / 20, 3), "tokens_per_s": round(count / (now - seen))}
             append(args.run / "log.jsonl", record)
-            count, ce, seen = 0, 0.0, now
+            count, ce, see, seen = 0, 0.0, 0.0, now
         if step % args.watch == 0 or step == end:
             mean.swap()
             append(args.run / "scores.jsonl", {"step": step, "decay": args.decay, **scores(fast, sets, pad)})
@@ -207,12 +216,12 @@ def main() -> None:
             seen, count = time.time(), 0
         if time.time() - saved > args.minutes * 60:
             if not args.decay:
-                save(last, step, model, optimizer, mean)
+                save(last, step, model, heads, optimizer, mean)
             saved = time.time()
     if args.decay and not ended:
-        save(args.run / "decayed.pt", step, model, optimizer, mean)
+        save(args.run / "decayed.pt", step, model, heads, optimizer, mean)
     elif not args.decay:
-        save(last, step, model, optimizer, mean)
+        save(last, step, model, heads, optimizer, mean)
 
 
 if __name__ == "__main__":
