@@ -20,7 +20,7 @@ EARLY = dict(
     text=3, recall=10, chat=27, tools=4, json=6, guard=4,
     digit=12, shape=10, bars=9, number=13, two=5,
 )  # fmt: skip
-EARLY_STEPS = 1200
+EARLY_STEPS = 900
 # Tokens of a step.
 EARLY_TOKENS, TOKENS = 3072, 6144
 TEXT_ONLY = [name for name in SHARES if name not in IMAGE_SKILLS]
@@ -51,7 +51,7 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
 
 def longest_passage(step: int) -> int:
     """The curriculum: passages grow with the steps."""
-    stages = [(EARLY_STEPS, 96), (2000, 192), (3000, 384), (4500, 640)]
+    stages = [(EARLY_STEPS, 96), (1500, 192), (2500, 384), (4000, 640)]
     return next((length for end, length in stages if step < end), 1024)
 
 

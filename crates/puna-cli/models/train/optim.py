@@ -25,8 +25,10 @@ def is_matrix(name: str, p: torch.Tensor) -> bool:
 
 
 class Optimizer:
-    def __init__(self, named, weight_decay: float = 0.02):
+    def __init__(self, named, weight_decay: float = 0.02, tower_rate: float = 1):
         self.named = list(named)
+        # A tower that can see already learns more slowly than what reads it.
+        self.rate = {name: tower_rate if "vision_model" in name or "multi_modal" in name else 1 for name, _ in self.named}
         self.weight_decay = weight_decay
         self.state = {}
         for name, p in self.named:
@@ -45,14 +47,15 @@ class Optimizer:
             if "momentum" in state:
                 momentum = state["momentum"].mul_(0.95).add_(p.grad, alpha=0.05)
                 update = orthogonal(p.grad.lerp(momentum, 0.95))
-                p.mul_(1 - lr * self.weight_decay)
-                p.add_(update, alpha=-lr * 0.2 * max(p.shape[-2:]) ** 0.5)
+                rate = lr * self.rate[name]
+                p.mul_(1 - rate * self.weight_decay)
+                p.add_(update, alpha=-rate * 0.2 * max(p.shape[-2:]) ** 0.5)
             else:
                 m, v = state["m"], state["v"]
                 m.lerp_(p.grad, 0.1)
                 v.mul_(0.98).addcmul_(p.grad, p.grad, value=0.02)
                 scale = (v / (1 - 0.98**t)).sqrt_().add_(1e-8)
-                p.addcdiv_(m, scale, value=-adam_lr / (1 - 0.9**t))
+                p.addcdiv_(m, scale, value=-adam_lr * self.rate[name] / (1 - 0.9**t))
             p.grad = None
 
 

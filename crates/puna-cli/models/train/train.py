@@ -31,6 +31,7 @@ SEED = 1
 # Tokens of a micro-batch with their padding, at most.
 MICRO = 1600
 LR, ADAM_LR, WARMUP = 3e-3, 3e-3, 100
+TOWER_RATE = 0.35
 BALANCE = 0.01
 # Pictures a step that the tower is taught by its own heads, and the weight of that.
 PICTURES, SEEING = 32, 0.5
@@ -159,7 +160,7 @@ def main() -> None:
     model = build(prompt, SEED)
     fast, heads = Fast(model), Heads(model.config.text_config.hidden_size)
     named = [*model.named_parameters(), *((f"heads.{name}", p) for name, p in heads.named_parameters())]
-    optimizer, mean = Optimizer(named), Mean(named, 0.998)
+    optimizer, mean = Optimizer(named, tower_rate=TOWER_RATE), Mean(named, 0.998)
     last = args.run / "last.pt"
     source = args.source or (last if last.exists() else None)
     step = 0
