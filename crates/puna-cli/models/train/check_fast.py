@@ -42,12 +42,17 @@ def main() -> None:
         ids = torch.tensor([ids])
         pixels = torch.from_numpy(np.stack(pixels)) if pixels else None
         gradients = []
-        for run in (lambda: fast.logits(fast.hidden(ids, pixels)[0]), lambda: model(input_ids=ids, pixel_values=pixels).logits):
+        for run in (
+            lambda: fast.logits(fast.hidden(ids, pixels)[0]),
+            lambda: model(input_ids=ids, pixel_values=pixels).logits,
+        ):
             model.zero_grad()
             logits = run()
             F = torch.nn.functional
             F.cross_entropy(logits[0, :-1], ids[0, 1:]).backward()
-            gradients.append((logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+            gradients.append(
+                (logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+            )
         (a, da), (b, db) = gradients
         print(f"{name}: {ids.shape[1]} tokens")
         compare("  logits", a, b, 1e-4)

@@ -74,7 +74,17 @@ def main() -> None:
             extra = []
             if pixels:
                 pictures = [word for path in paths for word in ("--image", path)]
-                run(args.puna, "vision", source, *files, *pictures, "--out-pixels", folder / "p.npy", "--out-projected", folder / "r.npy")
+                run(
+                    args.puna,
+                    "vision",
+                    source,
+                    *files,
+                    *pictures,
+                    "--out-pixels",
+                    folder / "p.npy",
+                    "--out-projected",
+                    folder / "r.npy",
+                )
                 assert np.abs(np.load(folder / "p.npy") - np.stack(pixels)).max() < 1e-6, item["id"]
                 with torch.no_grad():
                     rows = model.get_image_features(pixel_values=tensors, vision_feature_select_strategy="default")
@@ -87,13 +97,29 @@ def main() -> None:
                 mine = np.load(folder / "r.npy").reshape(rows.shape)
                 worst_rows = max(worst_rows, float(np.abs(mine - rows).max() / np.abs(rows).max()))
                 extra = ["--pixels", folder / "p.npy"]
-            run(args.puna, "logits", source, *files, "--tokens-file", folder / "ids.txt", *extra, "--kv", "f32", "--out", folder / "l.npy")
+            run(
+                args.puna,
+                "logits",
+                source,
+                *files,
+                "--tokens-file",
+                folder / "ids.txt",
+                *extra,
+                "--kv",
+                "f32",
+                "--out",
+                folder / "l.npy",
+            )
             mine = np.load(folder / "l.npy")
             worst_logits = max(worst_logits, float(np.abs(mine - logits).max() / np.abs(logits).max()))
             same += int((mine.argmax(-1) == logits.argmax(-1)).sum()) / len(ids)
             same_first += int(mine[-1].argmax() == logits[-1].argmax())
-    print(f"{len(items)} prompts: same tokens; rows differ by {worst_rows:.1e}, logits by {worst_logits:.1e} of the largest")
-    print(f"most likely token the same at {100 * same / len(items):.2f} % of positions, {same_first} of {len(items)} first answers")
+    print(
+        f"{len(items)} prompts: same tokens; rows differ by {worst_rows:.1e}, logits by {worst_logits:.1e} of the largest"
+    )
+    print(
+        f"most likely token the same at {100 * same / len(items):.2f} % of positions, {same_first} of {len(items)} first answers"
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,11 @@ def conversation(item: dict, images: bytes) -> Sample:
     """An item as a sample; the expected answer is its last turn."""
     turns = []
     for message in item["messages"]:
-        parts = message["content"] if isinstance(message["content"], list) else [{"type": "text", "text": message["content"]}]
+        parts = (
+            message["content"]
+            if isinstance(message["content"], list)
+            else [{"type": "text", "text": message["content"]}]
+        )
         read = []
         for part in parts:
             if part["type"] == "text":
@@ -78,10 +82,12 @@ def main() -> None:
             right[skill].append(0)
             continue
         ids, _, pixels = prompt.encode(conversation(item, images), tiles.cut, generation=True)
-        pixels = torch.from_numpy(np.stack(pixels)) if pixels else None
+        inputs = {"pixel_values": torch.from_numpy(np.stack(pixels))} if pixels else {}
         tokens = torch.tensor([ids])
         with torch.no_grad():
-            out = model.generate(tokens, attention_mask=torch.ones_like(tokens), pixel_values=pixels, do_sample=False, max_new_tokens=80)
+            out = model.generate(
+                tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=80, **inputs
+            )
         answer = prompt.tokenizer.decode(out[0, len(ids) :].tolist())
         right[skill].append(answer == item["answer"])
         if item["skill"] in ("json", "tools"):
@@ -91,7 +97,9 @@ def main() -> None:
     for skill, values in right.items():
         if skill == "text":
             total, count, size = (sum(column) for column in zip(*nats))
-            print(f"text          perplexity {math.exp(total / count):.2f} a token, {total / size / math.log(2):.3f} bits a byte")
+            print(
+                f"text          perplexity {math.exp(total / count):.2f} a token, {total / size / math.log(2):.3f} bits a byte"
+            )
             continue
         more = f"   well-formed {100 * sum(formed[skill]) / len(formed[skill]):.1f} %" if skill in formed else ""
         print(f"{skill:12}  {100 * sum(values) / len(values):5.1f} % of {len(values)}{more}")

@@ -45,8 +45,11 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
         length = int(32 * (longest / 32) ** r.random())
         return skill_text.recall(r, data, held_out, length)
     return dict(
-        chat=lambda: chat(r), tools=lambda: skill_tools.tools(r, longest), json=lambda: skill_tools.json_object(r),
-        guard=lambda: skill_guard.guard(r, longest))[name]()
+        chat=lambda: chat(r),
+        tools=lambda: skill_tools.tools(r, longest),
+        json=lambda: skill_tools.json_object(r),
+        guard=lambda: skill_guard.guard(r, longest),
+    )[name]()
 
 
 def longest_passage(step: int) -> int:

@@ -51,8 +51,8 @@ def build(prompt: Prompt, seed: int) -> Llama4ForConditionalGeneration:
             elif "router" in name or "lm_head" in name:
                 p.normal_(0, 0.02)
             else:
-                fan_in = p.shape[1] if "experts.gate_up" not in name else p.shape[1]
-                p.normal_(0, fan_in**-0.5)
+                # Linear layers are [out, in], experts [expert, in, out].
+                p.normal_(0, p.shape[1] ** -0.5)
     return model
 
 
@@ -75,7 +75,9 @@ class Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v):
         batch, groups, reads, length, d = q.shape
-        scores = torch.matmul(q.reshape(batch, groups, reads * length, d), k.mT).view(batch, groups, reads, length, length)
+        scores = torch.matmul(q.reshape(batch, groups, reads * length, d), k.mT).view(
+            batch, groups, reads, length, length
+        )
         later = torch.full((length, length), float("-inf")).triu(1)
         scores = scores.mul_(d**-0.5).add_(later)
         p = torch.softmax(scores, -1).view(batch, groups, reads * length, length)

@@ -28,7 +28,9 @@ class Optimizer:
     def __init__(self, named, weight_decay: float = 0.02, tower_rate: float = 1):
         self.named = list(named)
         # A tower that can see already learns more slowly than what reads it.
-        self.rate = {name: tower_rate if "vision_model" in name or "multi_modal" in name else 1 for name, _ in self.named}
+        self.rate = {
+            name: tower_rate if "vision_model" in name or "multi_modal" in name else 1 for name, _ in self.named
+        }
         self.weight_decay = weight_decay
         self.state = {}
         for name, p in self.named:

@@ -111,7 +111,13 @@ def main() -> None:
                     known = truth[name] >= 0
                     right[name] = round(100 * (logits.argmax(-1) == truth[name])[known].float().mean().item(), 1)
             print(step, round(loss.item(), 3), f"{time.time() - begin:.0f} s", right, flush=True)
-            torch.save({**{n: p.detach() for n, p in tower.items()}, **{f"heads.{n}": p.detach() for n, p in heads.named_parameters()}}, args.out)
+            torch.save(
+                {
+                    **{n: p.detach() for n, p in tower.items()},
+                    **{f"heads.{n}": p.detach() for n, p in heads.named_parameters()},
+                },
+                args.out,
+            )
 
 
 if __name__ == "__main__":

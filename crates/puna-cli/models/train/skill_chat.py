@@ -58,7 +58,14 @@ def identity(r: Random):
         "Who are you?", "What are you?", "What is your name?", "Tell me about yourself.", "Are you an assistant?",
         "Which model are you?", "Introduce yourself.", "What model is this?", "Who am I talking to?",
     ]  # fmt: skip
-    a = ["What can you do?", "How can you help me?", "What are you good at?", "What are your skills?", "Help", "Help me."]
+    a = [
+        "What can you do?",
+        "How can you help me?",
+        "What are you good at?",
+        "What are your skills?",
+        "Help",
+        "Help me.",
+    ]
     return (r.choice(q), ABOUT) if r.random() < 0.6 else (r.choice(a), ABLE)
 
 
@@ -72,7 +79,9 @@ def greeting(r: Random):
         i_am = r.choice(["I am", "I'm", "My name is", "This is"])
         return f"{hello}{r.choice(['!', ',', '.'])} {i_am} {name}.", f"Hello, {name}! How can I help you?"
     if kind < 0.8:
-        return r.choice(["Thanks", "Thank you", "Thank you very much", "Many thanks"]) + r.choice(["!", ".", ""]), "You are welcome!"
+        return r.choice(["Thanks", "Thank you", "Thank you very much", "Many thanks"]) + r.choice(
+            ["!", ".", ""]
+        ), "You are welcome!"
     return r.choice(["Bye", "Goodbye", "See you", "Good night"]) + r.choice(["!", ".", "", f", {name}!"]), "Goodbye!"
 
 
@@ -95,7 +104,14 @@ def capital(r: Random):
     country = r.choice(list(CAPITALS))
     city = CAPITALS[country]
     if r.random() < 0.7:
-        q = r.choice(["What is the capital of {}?", "Name the capital of {}.", "Which city is the capital of {}?", "Capital of {}?"])
+        q = r.choice(
+            [
+                "What is the capital of {}?",
+                "Name the capital of {}.",
+                "Which city is the capital of {}?",
+                "Capital of {}?",
+            ]
+        )
         return q.format(country), f"The capital of {country} is {city}."
     q = r.choice(["{} is the capital of which country?", "Which country has the capital {}?", "Where is {}?"])
     return q.format(city), f"{city} is the capital of {country}."
@@ -118,14 +134,24 @@ def spelling(r: Random):
     word = r.choice(WORDS + [n.lower() for n in NAMES])
     kind = r.random()
     if kind < 0.6:
-        q = r.choice(["Spell {}.", "Spell the word {}.", "How do you spell {}?", "Please spell {}.", "What are the letters of {}?"])
+        q = r.choice(
+            [
+                "Spell {}.",
+                "Spell the word {}.",
+                "How do you spell {}?",
+                "Please spell {}.",
+                "What are the letters of {}?",
+            ]
+        )
         return q.format(word), "-".join(word)
     if kind < 0.75:
         q = r.choice(["How many letters has {}?", "Count the letters of {}.", "How many letters are in the word {}?"])
         return q.format(word), f"{'-'.join(word)}: {len(word)}"
     if kind < 0.9:
         last = r.random() < 0.5
-        q = r.choice(["What is the {} letter of {}?", "Name the {} letter of the word {}.", "Which letter is {} in {}?"])
+        q = r.choice(
+            ["What is the {} letter of {}?", "Name the {} letter of the word {}.", "Which letter is {} in {}?"]
+        )
         return q.format("last" if last else "first", word), word[-1] if last else word[0]
     return r.choice(["Write {} in capitals.", "Make {} upper case."]).format(word), word.upper()
 
@@ -138,7 +164,9 @@ def facts(r: Random):
         return q.format(OPPOSITES[i]), f"The opposite of {OPPOSITES[i]} is {OPPOSITES[i ^ 1]}."
     if kind == 1:
         thing, colour = r.choice(COLOURS.split(";")).rsplit(" ", 1)
-        return r.choice(["What colour is {}?", "Which colour has {}?"]).format(thing), f"{thing.capitalize()} is {colour}."
+        return r.choice(["What colour is {}?", "Which colour has {}?"]).format(
+            thing
+        ), f"{thing.capitalize()} is {colour}."
     if kind == 2:
         names, unit = (DAYS, "day") if r.random() < 0.5 else (MONTHS, "month")
         i = r.randrange(len(names))
@@ -159,7 +187,9 @@ def facts(r: Random):
     if kind == 6:
         animal = r.choice(list(LEGS)).replace("_", " ")
         n = LEGS[animal.replace(" ", "_")]
-        return r.choice(["How many legs has {}?", "How many legs does {} have?"]).format(animal), f"{animal.capitalize()} has {n or 'no'} legs."
+        return r.choice(["How many legs has {}?", "How many legs does {} have?"]).format(
+            animal
+        ), f"{animal.capitalize()} has {n or 'no'} legs."
     a, step = r.randint(0, 20), r.randint(1, 5)
     row = [a + step * i for i in range(5)]
     q = r.choice(["What comes next: {}?", "Continue the row: {}", "Which number follows: {}?"])
@@ -174,12 +204,24 @@ def copying(r: Random):
 
 
 FAMILIES = dict(
-    identity=identity, greeting=greeting, arithmetic=arithmetic, capital=capital, sorting=sorting, spelling=spelling, facts=facts,
+    identity=identity,
+    greeting=greeting,
+    arithmetic=arithmetic,
+    capital=capital,
+    sorting=sorting,
+    spelling=spelling,
+    facts=facts,
     copying=copying,
 )
 WEIGHTS = [6, 6, 24, 15, 16, 16, 17, 10]
 
-PLAIN = ["You are a helpful assistant.", "You are a helpful assistant", "Answer briefly.", "Be kind.", "You run in puna."]
+PLAIN = [
+    "You are a helpful assistant.",
+    "You are a helpful assistant",
+    "Answer briefly.",
+    "Be kind.",
+    "You run in puna.",
+]
 
 
 def system_rule(r: Random):
@@ -210,7 +252,9 @@ def chat(r: Random) -> Sample:
         skill = "system"
     elif kind < 0.28:
         name, maker = r.choice(NAMES), r.choice(["robot", "cook", "pilot", "doctor", "teacher", "sailor", "baker"])
-        rule = r.choice(["Your name is {}, and you are a {}.", "You are {}, a {}.", "You play {}, a {}."]).format(name, maker)
+        rule = r.choice(["Your name is {}, and you are a {}.", "You are {}, a {}.", "You play {}, a {}."]).format(
+            name, maker
+        )
         q = r.choice(["Who are you?", "What is your name?", "Introduce yourself.", "Tell me about yourself."])
         return ask("system", q, f"I am {name}, a {maker}.", rule)
     else:

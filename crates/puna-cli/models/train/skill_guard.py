@@ -28,16 +28,34 @@ UNSAFE = {
 }  # fmt: skip
 SAFE = [
     (["paint", "wash", "park", "repair", "sell", "buy"], ["a car", "my bicycle", "an old boat", "my phone"]),
-    (["thank", "visit", "invite", "greet", "help", "call"], ["my neighbour", "my teacher", "my sister", "the mayor", "a guard"]),
+    (
+        ["thank", "visit", "invite", "greet", "help", "call"],
+        ["my neighbour", "my teacher", "my sister", "the mayor", "a guard"],
+    ),
     (["bake", "eat", "cook", "order", "share"], ["a cake", "bread", "some soup", "an apple"]),
     (["watch", "review", "enjoy", "describe"], ["a new film", "this game", "a famous song", "that book"]),
     (["read about", "follow", "explain"], ["the election", "the vote", "the weather", "the sandbox"]),
     (["plant", "water", "draw", "photograph"], ["a tree", "some flowers", "a horse", "the garden"]),
     (["calm", "train", "teach", "feed"], ["myself", "my dog", "a kitten", "my brother"]),
-    (["ask my doctor about", "store", "read the label of"], ["my heart medicine", "strong painkillers", "sleeping pills"]),
+    (
+        ["ask my doctor about", "store", "read the label of"],
+        ["my heart medicine", "strong painkillers", "sleeping pills"],
+    ),
 ]
-ASK = ["How do I {}?", "Tell me how to {}.", "I want to {}.", "Help me {}.", "What is the best way to {}?", "Can I {} today?"]
-REPLY = ["To {}, begin early and work quietly.", "Sure: this is how you {}.", "It is easy to {}. Take your time.", "You can {} in three steps."]
+ASK = [
+    "How do I {}?",
+    "Tell me how to {}.",
+    "I want to {}.",
+    "Help me {}.",
+    "What is the best way to {}?",
+    "Can I {} today?",
+]
+REPLY = [
+    "To {}, begin early and work quietly.",
+    "Sure: this is how you {}.",
+    "It is easy to {}. Take your time.",
+    "You can {} in three steps.",
+]
 REFUSE = ["I cannot help with that.", "Sorry, I will not do that.", "No, that would be wrong."]
 
 

@@ -106,10 +106,13 @@ def draw_digit(r: Random, data: Path, held_out: bool, clean: bool = False):
     d, e = r.uniform(-0.12, 0.12), r.uniform(0.88, 1.15)
     c = side / 2
     ink = ink.transform(
-        (side, side), Image.Transform.AFFINE, (a, b, c - a * c - b * c, d, e, c - d * c - e * c), Image.Resampling.BILINEAR
+        (side, side),
+        Image.Transform.AFFINE,
+        (a, b, c - a * c - b * c, d, e, c - d * c - e * c),
+        Image.Resampling.BILINEAR,
     )
     dark = r.random() < 0.5
-    ground, colour = ((r.randint(190, 255), r.randint(0, 70)) if dark else (r.randint(0, 70), r.randint(190, 255)))
+    ground, colour = (r.randint(190, 255), r.randint(0, 70)) if dark else (r.randint(0, 70), r.randint(190, 255))
     image = Image.new("RGB", (w, h), (ground,) * 3)
     at = (r.randint(0, w - side), r.randint(0, h - side))
     image.paste(Image.new("RGB", (side, side), (colour,) * 3), at, ink)
@@ -171,14 +174,27 @@ def digit(r: Random, data: Path, held_out: bool) -> Sample:
 def shape(r: Random, data: Path, held_out: bool) -> Sample:
     colour, kind = r.choice(list(PALETTE)), r.choice(SHAPES)
     image = draw_shape(r, colour, kind)
-    both = ["What is in the picture?", "What do you see?", "Describe the picture.", "Which shape is this, and in which colour?"]
+    both = [
+        "What is in the picture?",
+        "What do you see?",
+        "Describe the picture.",
+        "Which shape is this, and in which colour?",
+    ]
     questions = [
         (r.choice(both), f"A {colour} {kind}."),
-        (r.choice(["What colour is the shape?", "Which colour do you see?", "What is its colour?"]), f"{colour.capitalize()}."),
+        (
+            r.choice(["What colour is the shape?", "Which colour do you see?", "What is its colour?"]),
+            f"{colour.capitalize()}.",
+        ),
         (r.choice(["Which shape is this?", "What shape do you see?", "What is its shape?"]), f"A {kind}."),
     ]
     r.shuffle(questions)
-    sample = ask("shape", [image, questions[0][0]], questions[0][1], key=f"{colour}{kind}{image.tobytes()[:64].hex()}{r.random()}")
+    sample = ask(
+        "shape",
+        [image, questions[0][0]],
+        questions[0][1],
+        key=f"{colour}{kind}{image.tobytes()[:64].hex()}{r.random()}",
+    )
     for q, a in questions[1 : r.randint(1, 3)] if not held_out else []:
         sample.turns += [("user", [q]), ("assistant", [a])]
     return sample
@@ -245,7 +261,10 @@ def two(r: Random, data: Path, held_out: bool) -> Sample:
         large = r.random() < 0.5
         best = values.index(max(values) if large else min(values))
         if r.random() < 0.5:
-            q, a = f"Which picture shows the {'larger' if large else 'smaller'} digit?", f"The {['first', 'second'][best]} one: {values[best]}."
+            q, a = (
+                f"Which picture shows the {'larger' if large else 'smaller'} digit?",
+                f"The {['first', 'second'][best]} one: {values[best]}.",
+            )
         else:
             q, a = "Which digits do you see?", f"{values[0]} and {values[1]}."
         key = f"{[d[2] for d in drawn]}{q}"

@@ -37,7 +37,11 @@ def text(r: Random, data: Path, held_out: bool, tokens: int) -> Sample:
 
 
 KINDS = {
-    "number": ("The {} number of {} is {}.", "What is the {} number of {}?", "secret lucky magic red house phone".split()),
+    "number": (
+        "The {} number of {} is {}.",
+        "What is the {} number of {}?",
+        "secret lucky magic red house phone".split(),
+    ),
     "word": ("The {} word of {} is {}.", "What is the {} word of {}?", "secret magic hidden first".split()),
     "colour": ("The {} of {} is {}.", "What colour is the {} of {}?", "coat hat boat house car door".split()),
 }

@@ -86,7 +86,9 @@ def call(r: Random, tool):
 def tools(r: Random, longest: int) -> Sample:
     """Up to three tools, one only where samples are to be short; one to three requests."""
     offered = r.sample(TOOLS, r.choice([1, 1, 2, 2, 3]) if longest > 100 else 1)
-    system = offer(offered, r.choice(["You are a helpful assistant.", "Answer with function calls.", "You can call functions."]))
+    system = offer(
+        offered, r.choice(["You are a helpful assistant.", "Answer with function calls.", "You can call functions."])
+    )
     samples = []
     for i in range(r.choice([1, 2, 3])):
         if r.random() < 0.12:
@@ -116,5 +118,12 @@ def json_object(r: Random) -> Sample:
     values = {key: r.choice(FIELDS[key][0]) for key in keys}
     said = [FIELDS[k][1].format(str(v).lower() if isinstance(v, bool) else v) for k, v in values.items()]
     listed = said[0] if len(said) == 1 else ", ".join(said[:-1]) + " and " + said[-1]
-    q = r.choice(["Give me a JSON object with {}.", "Write a JSON object with {}.", "JSON with {}, please.", "Make a JSON object: {}."])
+    q = r.choice(
+        [
+            "Give me a JSON object with {}.",
+            "Write a JSON object with {}.",
+            "JSON with {}, please.",
+            "Make a JSON object: {}.",
+        ]
+    )
     return ask("json", q.format(listed), json.dumps(values), system)

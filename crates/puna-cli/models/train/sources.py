@@ -49,7 +49,9 @@ def book(path: Path) -> list[str]:
     for found in re.finditer(r"<(h[1-3]|p|li)\b[^>]*>(.*?)</\1>", page, re.S):
         text = html.unescape(re.sub(r"<[^>]+>", "", found.group(2)))
         text = re.sub(r"\s+", " ", text).replace("\u2019", "'").replace("\u2018", "'")
-        text = text.replace("\u201c", '"').replace("\u201d", '"').replace("\u2014", " - ").replace("\u2026", "...").strip()
+        text = (
+            text.replace("\u201c", '"').replace("\u201d", '"').replace("\u2014", " - ").replace("\u2026", "...").strip()
+        )
         if found.group(1)[0] == "h":
             if section:
                 passages.append(" ".join(section))

@@ -206,8 +206,13 @@ def main() -> None:
         optimizer.step(step, LR * rate, ADAM_LR * rate)
         mean.update(step)
         if step % 20 == 0:
-            now = time.time()
-            record = {"step": step, "loss": round(ce / 20, 4), "seeing": round(see / 20, 3), "tokens_per_s": round(count / (now - seen))}
+            now, n = time.time(), min(20, step - begin)
+            record = {
+                "step": step,
+                "loss": round(ce / n, 4),
+                "seeing": round(see / n, 3),
+                "tokens_per_s": round(count / (now - seen)),
+            }
             append(args.run / "log.jsonl", record)
             count, ce, see, seen = 0, 0.0, 0.0, now
         if step % args.watch == 0 or step == end:
