@@ -22,7 +22,7 @@ def config(prompt: Prompt) -> Llama4Config:
         attn_temperature_tuning=True, floor_scale=CHUNK, attn_scale=0.1, max_position_embeddings=16384, rms_norm_eps=1e-5,
         rope_parameters=dict(rope_type="default", rope_theta=10000.0), hidden_act="silu", tie_word_embeddings=False,
         bos_token_id=ids["<|begin_of_text|>"], pad_token_id=ids["<|finetune_right_pad|>"],
-        eos_token_id=[ids["<|end_of_text|>"], ids["<|eom|>"], ids["<|eot|>"]],
+        eos_token_id=[ids["<|end_of_text|>"], ids["<|eot|>"], ids["<|eom|>"]],
     )  # fmt: skip
     vision = dict(
         hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512, image_size=64, patch_size=8,
