@@ -10,7 +10,8 @@ writes OUT/heldout.jsonl and OUT/heldout.images. A line is one item:
 
 Messages are Llama 4 turns as puna reads them: roles, and a content that is a string or a list of {"type": "text", "text"}
 and {"type": "image", "path": "heldout.images@OFFSET+BYTES"}: a PNG file at that place of the file of images.
-No item, and no question of its last turn, is ever trained on: see `sample.py`; digits are drawn from other hands' samples.
+No item, and no question of its last turn, is ever trained on: see `sample.py`; digits are drawn from other samples
+of the data set, though maybe of the same writers.
 """
 
 import io
