@@ -55,9 +55,14 @@ pub fn metadata(config: &Config, metadata: &mut Metadata) {
     if let Some(bos) = config.bos {
         metadata.set("tokenizer.ggml.bos_token_id", bos);
     }
-    const EOS_KEYS: [&str; 3] = ["eos_token_id", "eot_token_id", "eom_token_id"];
-    for (name, &id) in EOS_KEYS.into_iter().zip(&config.eos) {
-        metadata.set(String::from("tokenizer.ggml.") + name, id);
+    // Where a vocabulary has named the tokens that end answers, the names stay; the others take the keys that are free.
+    const EOS_KEYS: [&str; 3] =
+        ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+    let named = EOS_KEYS.map(|key| metadata.find::<u32>(key).ok().flatten());
+    let free = EOS_KEYS.into_iter().zip(named).filter(|(_, id)| id.is_none());
+    let unnamed = config.eos.iter().filter(|id| !named.contains(&Some(**id)));
+    for ((key, _), &id) in free.zip(unnamed) {
+        metadata.set(key, id);
     }
 }
 

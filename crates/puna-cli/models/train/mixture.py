@@ -1,0 +1,82 @@
+"""The mixture of skills: what a training step sees, drawn from the step's number alone."""
+
+from pathlib import Path
+from random import Random
+
+import skill_guard
+import skill_text
+import skill_tools
+from sample import Sample, rng
+from skill_chat import chat
+from skill_image import SKILLS as IMAGE_SKILLS
+
+# Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
+SHARES = dict(
+    text=5, recall=12, chat=27, tools=7, json=6, guard=6,
+    digit=10, shape=8, bars=9, number=13, two=8,
+)  # fmt: skip
+# At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
+EARLY = dict(
+    text=3, recall=10, chat=27, tools=4, json=6, guard=4,
+    digit=12, shape=10, bars=9, number=13, two=5,
+)  # fmt: skip
+EARLY_STEPS = 900
+# Tokens of a step.
+EARLY_TOKENS, TOKENS = 3072, 6144
+TEXT_ONLY = [name for name in SHARES if name not in IMAGE_SKILLS]
+
+
+def draw(r: Random, data: Path, text_only: bool = False, longest: int = 256, shares: dict = SHARES) -> Sample:
+    """One sample that is not of the held-out sets; passages have at most about `longest` tokens."""
+    names = TEXT_ONLY if text_only else list(shares)
+    while True:
+        sample = make(r.choices(names, [shares[n] for n in names])[0], r, data, longest)
+        if not (sample.held_out() or sample.useless):
+            return sample
+
+
+def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False) -> Sample:
+    if name in IMAGE_SKILLS:
+        return IMAGE_SKILLS[name](r, data, held_out)
+    if name == "text":
+        return skill_text.text(r, data, held_out, longest if r.random() < 0.5 else longest // 2)
+    if name == "recall":
+        # Short ones teach what is asked, long ones how far it goes.
+        length = int(32 * (longest / 32) ** r.random())
+        return skill_text.recall(r, data, held_out, length)
+    return dict(
+        chat=lambda: chat(r),
+        tools=lambda: skill_tools.tools(r, longest),
+        json=lambda: skill_tools.json_object(r),
+        guard=lambda: skill_guard.guard(r, longest),
+    )[name]()
+
+
+def longest_passage(step: int) -> int:
+    """The curriculum: passages grow with the steps."""
+    stages = [(EARLY_STEPS, 96), (1500, 192), (2500, 384), (4000, 640)]
+    return next((length for end, length in stages if step < end), 1024)
+
+
+def step_samples(seed: int, step: int, data: Path, encode) -> list:
+    """Encoded samples of one step."""
+    r = rng("step", seed, step)
+    out, total, longest = [], 0, longest_passage(step)
+    shares, budget = (EARLY, EARLY_TOKENS) if step < EARLY_STEPS else (SHARES, TOKENS)
+    while total < budget:
+        sample = draw(r, data, longest=longest, shares=shares)
+        encoded = encode(sample)
+        total += len(encoded[0])
+        out.append(encoded)
+    return out
+
+
+def micro_batches(samples: list, limit: int) -> list:
+    """Samples of like lengths together, at most `limit` tokens with their padding."""
+    batches, batch = [], []
+    for sample in sorted(samples, key=lambda s: len(s[0])):
+        if batch and len(sample[0]) * (len(batch) + 1) > limit:
+            batches.append(batch)
+            batch = []
+        batch.append(sample)
+    return [*batches, batch] if batch else batches

@@ -1,0 +1,213 @@
+"""puna-tiny's configuration, and a forward pass for training over the parameters of transformers' own model.
+
+transformers runs every expert on every token and makes masks of T x T; here tokens are grouped by expert, chunks are
+rows of a batch, and the head is computed only where there is something to learn. `check_fast.py` shows that both agree.
+"""
+
+import torch
+import torch.nn.functional as F
+from transformers import Llama4Config, Llama4ForConditionalGeneration
+
+from tokenizer import VOCAB, Prompt
+
+CHUNK = 256
+
+
+def config(prompt: Prompt) -> Llama4Config:
+    ids = prompt.id
+    text = dict(
+        vocab_size=VOCAB, hidden_size=256, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=2, head_dim=32,
+        intermediate_size=96, intermediate_size_mlp=256, num_local_experts=8, num_experts_per_tok=1,
+        interleave_moe_layer_step=2, no_rope_layer_interval=4, attention_chunk_size=CHUNK, use_qk_norm=True,
+        attn_temperature_tuning=True, floor_scale=CHUNK, attn_scale=0.1, max_position_embeddings=16384, rms_norm_eps=1e-5,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0), hidden_act="silu", tie_word_embeddings=False,
+        bos_token_id=ids["<|begin_of_text|>"], pad_token_id=ids["<|finetune_right_pad|>"],
+        eos_token_id=[ids["<|end_of_text|>"], ids["<|eot|>"], ids["<|eom|>"]],
+    )  # fmt: skip
+    vision = dict(
+        hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512, image_size=64, patch_size=8,
+        num_channels=3, pixel_shuffle_ratio=0.5, projector_input_dim=128, projector_output_dim=128, vision_output_dim=128,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0),
+    )  # fmt: skip
+    return Llama4Config(
+        text_config=text, vision_config=vision, boi_token_index=ids["<|image_start|>"],
+        eoi_token_index=ids["<|image_end|>"], image_token_index=prompt.patch, tie_word_embeddings=False,
+        architectures=["Llama4ForConditionalGeneration"], dtype="float32",
+    )  # fmt: skip
+
+
+def build(prompt: Prompt, seed: int) -> Llama4ForConditionalGeneration:
+    """A new model: matrices scaled by their inputs, what writes to the residual stream starting at nothing."""
+    torch.manual_seed(seed)
+    model = Llama4ForConditionalGeneration._from_config(config(prompt), attn_implementation="sdpa").float()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.ndim < 2:
+                continue
+            if any(part in name for part in ("o_proj", "down_proj", "mlp.fc2")) and "adapter" not in name:
+                p.zero_()
+            elif "embed_tokens" in name or "positional" in name:
+                p.normal_(0, 0.1)
+            elif "router" in name or "lm_head" in name:
+                p.normal_(0, 0.02)
+            else:
+                # Linear layers are [out, in], experts [expert, in, out].
+                p.normal_(0, p.shape[1] ** -0.5)
+    return model
+
+
+def rms(x, eps: float):
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+
+def rotate(x, freqs):
+    """Interleaved pairs of [..., T, heads, d] by complex [T, 1, d/2]."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * freqs).flatten(-2)
+
+
+class Attention(torch.autograd.Function):
+    """Causal attention over short sequences with whole score matrices: for those faster than a kernel in blocks.
+
+    q [B, G, R, T, d] has R heads for each of the G of k and v [B, G, T, d].
+    """
+
+    @staticmethod
+    def forward(ctx, q, k, v):
+        batch, groups, reads, length, d = q.shape
+        scores = torch.matmul(q.reshape(batch, groups, reads * length, d), k.mT).view(
+            batch, groups, reads, length, length
+        )
+        later = torch.full((length, length), float("-inf")).triu(1)
+        scores = scores.mul_(d**-0.5).add_(later)
+        p = torch.softmax(scores, -1).view(batch, groups, reads * length, length)
+        ctx.save_for_backward(q, k, v, p)
+        return torch.matmul(p, v).view_as(q)
+
+    @staticmethod
+    def backward(ctx, grad):
+        q, k, v, p = ctx.saved_tensors
+        batch, groups, reads, length, d = q.shape
+        grad = grad.reshape(batch, groups, reads * length, d)
+        dv = p.mT @ grad
+        ds = torch._softmax_backward_data(grad @ v.mT, p, -1, p.dtype).mul_(d**-0.5)
+        dq = (ds @ k).view_as(q)
+        dk = ds.mT @ q.reshape(batch, groups, reads * length, d)
+        return dq, dk, dv
+
+
+# Up to this length.
+SHORT = 80
+
+
+def attend(q, k, v):
+    """Causal attention; q [B, T, H, d], k and v [B, T, G, d]."""
+    reads = q.shape[2] // k.shape[2]
+    if q.shape[1] <= SHORT:
+        q = q.unflatten(2, (-1, reads)).permute(0, 2, 3, 1, 4).contiguous()
+        out = Attention.apply(q, k.transpose(1, 2).contiguous(), v.transpose(1, 2).contiguous())
+        return out.permute(0, 3, 1, 2, 4).flatten(2, 3)
+    k, v = k.repeat_interleave(reads, 2), v.repeat_interleave(reads, 2)
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True)
+    return out.transpose(1, 2)
+
+
+def attend_chunks(q, k, v):
+    """Causal attention within chunks of positions."""
+    length = q.shape[1]
+    if length <= CHUNK:
+        return attend(q, k, v)
+    pad = -length % CHUNK
+    cut = lambda x: F.pad(x, (0, 0, 0, 0, 0, pad)).reshape(-1, CHUNK, *x.shape[2:])
+    return attend(cut(q), cut(k), cut(v)).reshape(q.shape[0], -1, *q.shape[2:])[:, :length]
+
+
+def experts(moe, y, balance: list):
+    """A mixture layer on [N, D]: the tokens of one expert stand together. Appends the load-balancing loss."""
+    logits = moe.router.weight.to(y.dtype) @ y.T
+    best, choice = logits.max(0)
+    count = torch.bincount(choice, minlength=logits.shape[0])
+    share = count / count.sum()
+    balance.append((logits.softmax(0).mean(1) * share).sum() * logits.shape[0])
+    order = choice.argsort()
+    scaled = (y * best.sigmoid().unsqueeze(1))[order]
+    outs = []
+    for e, rows in enumerate(scaled.split(count.tolist())):
+        if len(rows):
+            gate, up = (rows @ moe.experts.gate_up_proj[e]).chunk(2, -1)
+            outs.append((F.silu(gate) * up) @ moe.experts.down_proj[e])
+    routed = torch.empty_like(y).index_copy(0, order, torch.cat(outs))
+    return dense(moe.shared_expert, y) + routed
+
+
+def dense(mlp, y):
+    return (F.silu(y @ mlp.gate_proj.weight.T) * (y @ mlp.up_proj.weight.T)) @ mlp.down_proj.weight.T
+
+
+class Fast:
+    """The forward pass over a model's parameters."""
+
+    def __init__(self, model: Llama4ForConditionalGeneration):
+        self.model = model
+        self.text = model.language_model.model
+        self.cfg = model.config.text_config
+        self.inv_freq = self.text.rotary_emb.inv_freq
+
+    def hidden(self, ids, pixels=None):
+        """[B, T] tokens (and tiles [N, 3, 64, 64] in their order) to the normalised stream, and the balance loss."""
+        cfg, eps = self.cfg, self.cfg.rms_norm_eps
+        batch, length = ids.shape
+        h = F.embedding(ids, self.text.embed_tokens.weight)
+        if pixels is not None:
+            rows = self.model.multi_modal_projector.linear_1(self.tower(pixels)).flatten(0, 1)
+            where = (ids == self.model.config.image_token_index).flatten().nonzero().squeeze(1)
+            h = h.flatten(0, 1).index_copy(0, where, rows).view(batch, length, -1)
+        position = torch.arange(length, dtype=torch.float32)
+        freqs = torch.polar(torch.ones(()), position[:, None] * self.inv_freq).unsqueeze(1)
+        heat = 1 + cfg.attn_scale * torch.log1p(torch.floor((position + 1) / cfg.floor_scale))
+        balance = []
+        for i, layer in enumerate(self.text.layers):
+            a = rms(h, eps) * layer.input_layernorm.weight
+            att = layer.self_attn
+            q = (a @ att.q_proj.weight.T).view(batch, length, -1, cfg.head_dim)
+            k = (a @ att.k_proj.weight.T).view(batch, length, -1, cfg.head_dim)
+            v = (a @ att.v_proj.weight.T).view(batch, length, -1, cfg.head_dim)
+            if cfg.no_rope_layers[i]:
+                q, k = rms(rotate(q, freqs), eps), rms(rotate(k, freqs), eps)
+                out = attend_chunks(q, k, v)
+            else:
+                out = attend(q * heat[:, None, None], k, v)
+            h = h + out.reshape(batch, length, -1) @ att.o_proj.weight.T
+            y = rms(h, eps) * layer.post_attention_layernorm.weight
+            if layer.is_moe_layer:
+                h = h + experts(layer.feed_forward, y.flatten(0, 1), balance).view(h.shape)
+            else:
+                h = h + dense(layer.feed_forward, y)
+        return rms(h, eps) * self.text.norm.weight, sum(balance) / max(1, len(balance))
+
+    def logits(self, hidden):
+        return hidden @ self.model.language_model.lm_head.weight.T
+
+    def tower(self, pixels):
+        """Tiles [N, 3, 64, 64] to features [N, 16, width]."""
+        tower, cfg = self.model.vision_model, self.model.config.vision_config
+        n, p = pixels.shape[0], cfg.patch_size
+        grid = cfg.image_size // p
+        x = pixels.view(n, 3, grid, p, grid, p).permute(0, 2, 4, 1, 3, 5).reshape(n, grid * grid, -1)
+        x = x @ tower.patch_embedding.linear.weight.T
+        x = torch.cat([x, tower.class_embedding.expand(n, 1, -1)], 1) + tower.positional_embedding_vlm
+        x = tower.layernorm_pre(x)
+        freqs = tower.rotary_embedding.freqs_ci.view(x.shape[1], 1, -1)
+        heads = lambda y, linear: linear(y).view(*y.shape[:2], cfg.num_attention_heads, -1)
+        for layer in tower.model.layers:
+            att, y = layer.self_attn, layer.input_layernorm(x)
+            q, k, v = heads(y, att.q_proj), heads(y, att.k_proj), heads(y, att.v_proj)
+            q, k = rotate(q, freqs), rotate(k, freqs)
+            out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+            x = x + att.o_proj(out.transpose(1, 2).flatten(2))
+            y = layer.post_attention_layernorm(x)
+            x = x + layer.mlp.fc2(F.gelu(layer.mlp.fc1(y)))
+        x = tower.layernorm_post(x)[:, :-1]
+        x = x.view(n, grid // 2, 2, grid // 2, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(n, grid * grid // 4, -1)
+        mlp = tower.vision_adapter.mlp
+        return F.gelu(mlp.fc2(F.gelu(mlp.fc1(x))))

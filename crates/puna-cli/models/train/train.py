@@ -1,0 +1,234 @@
+"""Trains puna-tiny; killed at any time it goes on from its last checkpoint exactly as if nothing had happened.
+
+    python train.py DATA RUN [--steps N] [--decay N] [--from CHECKPOINT] [--graft TOWER.pt]
+
+RUN holds `last.pt` (weights, optimizer, mean of weights, step), `log.jsonl` (losses) and `scores.jsonl` (held-out scores).
+The learning rate warms up and then stays; `--decay N` lowers it to nothing over N steps from where the checkpoint is, and
+writes `decayed.pt`. `--graft` puts in the tower that `pretrain_tower.py` has taught, once. What a step sees depends on the
+seed and the step's number alone. SIGTERM and SIGINT end the run after the step, with a checkpoint.
+"""
+
+import argparse
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import mixture
+import tiles
+from model import Fast, build
+from optim import Mean, Optimizer
+from pretrain_tower import Heads, batch as pictures, seeing_loss
+from sample import rng
+from tokenizer import Prompt
+
+SEED = 1
+# Tokens of a micro-batch with their padding, at most.
+MICRO = 1600
+LR, ADAM_LR, WARMUP = 3e-3, 3e-3, 100
+TOWER_RATE = 0.35
+BALANCE = 0.01
+# Pictures a step that the tower is taught by its own heads, and the weight of that.
+PICTURES, SEEING = 32, 0.5
+# Weights of a token of plain text, and of an answer of n tokens (each token: n ** -0.5).
+TEXT_WEIGHT = 0.06
+
+
+def tensors(batch: list, pad: int):
+    """Right-padded tokens, the weights of the tokens they predict, and all tiles in order."""
+    length = max(len(ids) for ids, _, _ in batch)
+    tokens = torch.full((len(batch), length), pad)
+    weights = torch.zeros(len(batch), length)
+    pixels = []
+    for row, (ids, kinds, cut) in enumerate(batch):
+        tokens[row, : len(ids)] = torch.tensor(ids)
+        answer = max(1, kinds.count(2)) ** -0.5
+        weights[row, : len(ids) - 1] = torch.tensor([(0, TEXT_WEIGHT, answer)[kind] for kind in kinds[1:]])
+        pixels += cut
+    return tokens, weights, torch.from_numpy(np.stack(pixels)) if pixels else None
+
+
+def loss(fast: Fast, batch: list, pad: int, total: float, step_tokens: int):
+    """A micro-batch's share of the step's loss, and of the balance of experts."""
+    tokens, weights, pixels = tensors(batch, pad)
+    hidden, balance = fast.hidden(tokens, pixels)
+    where = weights.flatten().nonzero().squeeze(1)
+    targets = tokens.roll(-1, 1).flatten()[where]
+    logits = fast.logits(hidden.flatten(0, 1)[where])
+    each = F.cross_entropy(logits, targets, reduction="none")
+    return (each * weights.flatten()[where]).sum() / total, balance * tokens.numel() / step_tokens
+
+
+@torch.no_grad()
+def right(fast: Fast, batch: list, pad: int) -> list:
+    """For each sample whether greedy decoding gives its last answer, and the mean loss of its text.
+
+    An answer comes out token by token exactly if each of its tokens is the most likely one after those before it.
+    """
+    tokens, _, pixels = tensors(batch, pad)
+    hidden, _ = fast.hidden(tokens, pixels)
+    out = []
+    for row, (ids, kinds, _) in enumerate(batch):
+        last = len(kinds)
+        while last and kinds[last - 1] != 2:
+            last -= 1
+        first = last
+        while first and kinds[first - 1] == 2:
+            first -= 1
+        logits = fast.logits(hidden[row, : len(ids) - 1])
+        targets = tokens[row, 1 : len(ids)]
+        if last:
+            out.append(bool((logits[first - 1 : last - 1].argmax(-1) == targets[first - 1 : last - 1]).all()))
+        else:
+            out.append(F.cross_entropy(logits, targets).item())
+    return out
+
+
+def held_out(data: Path, prompt: Prompt, each: int) -> dict:
+    """A small held-out set of every skill, for watching."""
+    sets: dict = {}
+    for name in mixture.SHARES:
+        r = rng("watch", name)
+        while len(sets.setdefault(name, [])) < each:
+            sample = mixture.make(name, r, data, 256, held_out=True)
+            if name in ("text", "digit", "two", "recall") or (sample.held_out() and not sample.useless):
+                sets[name].append(prompt.encode(sample, tiles.cut))
+    return sets
+
+
+def scores(fast: Fast, sets: dict, pad: int) -> dict:
+    out = {}
+    for name, samples in sets.items():
+        values = []
+        for batch in mixture.micro_batches(samples, 4096):
+            values += right(fast, batch, pad)
+        out[name] = round(sum(values) / len(values) * (1 if name == "text" else 100), 3)
+    return out
+
+
+def append(path: Path, record: dict) -> None:
+    with open(path, "a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def save(path: Path, step: int, model, heads: Heads, optimizer: Optimizer, mean: Mean) -> None:
+    partial = path.with_suffix(".partial")
+    state = {"step": step, "model": model.state_dict(), "heads": heads.state_dict()}
+    torch.save({**state, "optimizer": optimizer.state, "mean": mean.values}, partial)
+    os.replace(partial, path)
+
+
+@torch.no_grad()
+def graft(fast: Fast, named: list, optimizer: Optimizer, mean: Mean, tower: dict, pixels) -> None:
+    """Replaces the tower and its heads. The tower's rows get the size that the text model is used to."""
+    model = fast.model
+    size = lambda: model.multi_modal_projector.linear_1(fast.tower(pixels)).square().mean().sqrt()
+    before = size()
+    for name, p in named:
+        if name in tower:
+            p.copy_(tower[name])
+    model.multi_modal_projector.linear_1.weight.mul_(before / size())
+    for name, p in named:
+        if name in tower:
+            mean.values[name].copy_(p)
+            for value in optimizer.state[name].values():
+                value.zero_()
+
+
+def main() -> None:
+    args = argparse.ArgumentParser()
+    args.add_argument("data", type=Path)
+    args.add_argument("run", type=Path)
+    args.add_argument("--steps", type=int, default=10**9)
+    args.add_argument("--decay", type=int, default=0)
+    args.add_argument("--from", dest="source", type=Path)
+    args.add_argument("--graft", type=Path)
+    args.add_argument("--minutes", type=float, default=5, help="between checkpoints")
+    args.add_argument("--watch", type=int, default=200, help="steps between scores")
+    args = args.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    args.run.mkdir(parents=True, exist_ok=True)
+
+    prompt = Prompt(args.data)
+    pad = prompt.id["<|finetune_right_pad|>"]
+    model = build(prompt, SEED)
+    fast, heads = Fast(model), Heads(model.config.text_config.hidden_size)
+    named = [*model.named_parameters(), *((f"heads.{name}", p) for name, p in heads.named_parameters())]
+    optimizer, mean = Optimizer(named, tower_rate=TOWER_RATE), Mean(named, 0.998)
+    last = args.run / "last.pt"
+    source = args.source or (last if last.exists() else None)
+    step = 0
+    if source:
+        state = torch.load(source, weights_only=True)
+        step = state["step"]
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state.get("heads", heads.state_dict()))
+        optimizer.state |= state["optimizer"]
+        mean.values |= state["mean"]
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, from step {step}", flush=True)
+    sets = held_out(args.data, prompt, 60)
+    if args.graft:
+        pixels = tensors(sets["number"] + sets["shape"], pad)[2]
+        graft(fast, named, optimizer, mean, torch.load(args.graft, weights_only=True), pixels)
+        print(f"grafted {args.graft} at step {step}", flush=True)
+    ended = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: ended.append(True))
+    end = step + args.decay if args.decay else args.steps
+    begin, saved, seen = step, time.time(), time.time()
+    count, ce, see = 0, 0.0, 0.0
+    encode = lambda sample: prompt.encode(sample, tiles.cut)
+    while step < end and not ended:
+        samples = mixture.step_samples(SEED, step, args.data, encode)
+        batches = mixture.micro_batches(samples, MICRO)
+        total = sum(tensors([s], pad)[1].sum().item() for s in samples)
+        step_tokens = sum(len(s[0]) for s in samples)
+        for batch in batches:
+            value, balance = loss(fast, batch, pad, total, step_tokens)
+            (value + BALANCE * balance).backward()
+            ce += value.item()
+        pixels, truth = pictures(rng("see", SEED, step), args.data, False, PICTURES)
+        rows = model.multi_modal_projector.linear_1(fast.tower(pixels))
+        seeing = SEEING * seeing_loss(heads, rows, truth)
+        seeing.backward()
+        see += seeing.item() / SEEING
+        step += 1
+        count += step_tokens
+        rate = min(1, step / WARMUP)
+        if args.decay:
+            rate = max(0.02, 1 - (step - begin) / args.decay)
+        optimizer.step(step, LR * rate, ADAM_LR * rate)
+        mean.update(step)
+        if step % 20 == 0:
+            now, n = time.time(), min(20, step - begin)
+            record = {
+                "step": step,
+                "loss": round(ce / n, 4),
+                "seeing": round(see / n, 3),
+                "tokens_per_s": round(count / (now - seen)),
+            }
+            append(args.run / "log.jsonl", record)
+            count, ce, see, seen = 0, 0.0, 0.0, now
+        if step % args.watch == 0 or step == end:
+            mean.swap()
+            append(args.run / "scores.jsonl", {"step": step, "decay": args.decay, **scores(fast, sets, pad)})
+            mean.swap()
+            seen, count = time.time(), 0
+        if time.time() - saved > args.minutes * 60:
+            if not args.decay:
+                save(last, step, model, heads, optimizer, mean)
+            saved = time.time()
+    if args.decay and not ended:
+        save(args.run / "decayed.pt", step, model, heads, optimizer, mean)
+    elif not args.decay:
+        save(last, step, model, heads, optimizer, mean)
+
+
+if __name__ == "__main__":
+    main()
