@@ -1,4 +1,7 @@
-//! Asks about one picture: `cargo run --release -p puna-examples --example describe_image -- photo.jpg scout.gguf mmproj.gguf`.
+//! Asks about one picture: `cargo run --release -p puna-examples --example describe_image` shows a handwritten digit to
+//! the small model of this tree, and
+//! `cargo run --release -p puna-examples --example describe_image -- photo.jpg 'What is this?' scout.gguf mmproj.gguf` another
+//! picture to another model.
 //!
 //! The last file is the vision tower of a GGUF model; a multimodal Hugging Face folder has it inside.
 #![allow(clippy::print_stdout, reason = "examples print")]
@@ -6,14 +9,22 @@
 use puna::{Image, LoadOptions, Message, Model, Sampling, SessionOptions};
 use std::error::Error;
 use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut args = std::env::args_os().skip(1);
-    let (Some(picture), Some(model)) = (args.next(), args.next()) else {
-        return Err("usage: describe_image IMAGE MODEL [MMPROJ]".into());
+    let picture = args.next().map_or_else(|| tree.join("pictures/digit.png"), PathBuf::from);
+    let question = args.next().unwrap_or_else(|| "Which digit is written here?".into());
+    let (model, mmproj) = match args.next() {
+        Some(model) => (model.into(), args.next().map(PathBuf::from)),
+        None => {
+            let models = tree.join("../crates/puna-cli/models");
+            (models.join("puna-tiny.gguf"), Some(models.join("puna-tiny.mmproj.gguf")))
+        }
     };
     let mut options = LoadOptions::default();
-    options.mmproj = args.next().map(Into::into);
+    options.mmproj = mmproj;
     let model = Model::open(model, &options)?;
     let image = Image::open(picture)?;
     let layout = model.image_layout(image.width(), image.height())?;
@@ -25,8 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         layout.n_tokens()
     );
     let mut chat = model.session(&SessionOptions::default())?;
-    chat.push(&[Message::user("").with(image).with("Describe this image in one paragraph.")])?;
-    for token in chat.generate(&Sampling::default().temperature(0.6).top_p(0.9)).max_tokens(300) {
+    chat.push(&[Message::user("").with(image).with(question.to_string_lossy().into_owned())])?;
+    for token in chat.generate(&Sampling::default()).max_tokens(300) {
         print!("{}", token?.text());
         stdout().flush()?;
     }

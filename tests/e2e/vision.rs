@@ -286,3 +286,18 @@ fn messages_with_images() {
         assert!(line.contains("message 0, part 0"), "{line}");
     }
 }
+
+/// The model of the tree answers about the pictures of the tree, as the README shows.
+#[test]
+fn the_model_of_the_tree_sees() {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let models = tree.join("crates/puna-cli/models");
+    let (model, mmproj) = (models.join("puna-tiny.gguf"), models.join("puna-tiny.mmproj.gguf"));
+    let ask = |picture: &str, question: &str| {
+        let picture = tree.join("examples/pictures").join(picture);
+        let args = ["--mmproj", text(&mmproj), "--chat", "--image", text(&picture), "--prompt", question];
+        puna("generate", &model, &[&args[..], &["--temp", "0", "--max-tokens", "20"]].concat()).stdout
+    };
+    assert_eq!(ask("digit.png", "Which digit is written here?").trim(), "2");
+    assert_eq!(ask("triangle.png", "Which shape is this?").trim(), "A triangle.");
+}

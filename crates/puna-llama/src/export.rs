@@ -3,7 +3,6 @@
 use crate::Config;
 use crate::config::RopeScaling;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use puna_format::gguf::{Metadata, Value};
 

@@ -225,12 +225,13 @@ fn explicit_keys_win_over_conventions() {
 /// A folder lists the tokens that end answers in any order; which is which, its vocabulary has said.
 #[test]
 fn written_ends_keep_their_names() {
-    let config = Config { eos: vec![1, 7, 8], ..hf(&scout_text()) };
+    let config = Config { eos: alloc::vec![1, 7, 8], ..hf(&scout_text()) };
     let mut metadata = Metadata::new();
     metadata.set("tokenizer.ggml.eot_token_id", 8u32);
     metadata.set("tokenizer.ggml.eom_token_id", 7u32);
     crate::export::metadata(&config, &mut metadata);
-    let ids = ["eos", "eot", "eom"].map(|name| metadata.need::<u32>(&format!("tokenizer.ggml.{name}_token_id")));
+    let ids = ["eos", "eot", "eom"]
+        .map(|name| metadata.need::<u32>(&alloc::format!("tokenizer.ggml.{name}_token_id")));
     assert_eq!(ids.map(Result::unwrap), [1, 8, 7]);
 }
 
