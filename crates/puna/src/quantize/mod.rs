@@ -117,8 +117,9 @@ impl QuantizeOptions {
 /// Writes the text model at `input` (a GGUF file, any shard of a split one, or a Hugging Face folder) as GGUF to
 /// `output`, with every explicit key, its tokenizer and its chat template.
 ///
-/// Memory is bounded by a few megabytes or one row for each thread, whatever the model's size. The output has its name only once it is whole; a call that
-/// fails or is cancelled (by the [`Cancel`] of [`QuantizeOptions::load`]) leaves nothing behind.
+/// Memory is bounded by a few megabytes or one row for each thread, whatever the model's size. The output has its name
+/// only once it is whole; a call that fails or is cancelled (by the [`Cancel`] of [`QuantizeOptions::load`]) leaves
+/// nothing behind.
 ///
 /// ```no_run
 /// let done = puna::quantize("llama-4-scout/", "scout-q4_k_m.gguf", &puna::QuantizeOptions::new("q4_k_m")?)?;
