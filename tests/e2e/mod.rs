@@ -1,6 +1,7 @@
 //! The `puna` command as its users and scripts see it: every subcommand, its flags, its JSON, its files.
 
 mod chat;
+mod devices;
 mod generate;
 mod inspect;
 mod logits;
@@ -47,6 +48,7 @@ fn help_is_complete() {
         "perplexity",
         "bench",
         "plan",
+        "devices",
         "quantize",
         "imatrix",
     ] {

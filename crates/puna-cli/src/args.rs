@@ -1,13 +1,15 @@
 //! The command line: every subcommand and flag with its help.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 mod convert;
+mod model;
 mod values;
 pub(crate) use convert::{ImatrixArgs, QuantizeArgs};
+pub(crate) use model::{Activations, FileArgs, Kv, ModelArgs};
 pub(crate) use values::token_ids;
-use values::{bias, key_value, pixels, positive};
+use values::{bias, pixels, positive};
 
 /// Runs models of the Llama 4 family (and dense Llamas) on this machine.
 ///
@@ -55,83 +57,12 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Say what a model needs of memory before it is loaded.
     Plan(PlanArgs),
+    /// List what can compute here: the processor and its instruction sets, and the GPUs.
+    Devices(DevicesArgs),
     /// Write a model as GGUF in another mix of formats.
     Quantize(QuantizeArgs),
     /// Measure over a text which weights matter, for quantize --imatrix.
     Imatrix(ImatrixArgs),
-}
-
-/// Flags of everything that computes.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Model options")]
-pub(crate) struct ModelArgs {
-    /// What computes.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) device: Device,
-    /// Threads that compute; as many as there are CPUs unless given. Results do not depend on it.
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) threads: Option<usize>,
-    /// The number format of cached keys and values.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) kv: Kv,
-    /// auto lets a kernel round activations to int8 or bf16; f32 never does.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) activations: Activations,
-    /// The most tokens to hold [default: the model's own, at most 8192; or what the command needs].
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) context: Option<usize>,
-    /// Tokens of a prompt that go through the model at once.
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) batch: Option<usize>,
-    /// The best instruction set to use (scalar, avx2, avx512, …) [default: the machine's best].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) isa: Option<String>,
-    /// Read the file into memory instead of mapping it.
-    #[arg(long)]
-    pub(crate) no_mmap: bool,
-    #[command(flatten)]
-    pub(crate) files: FileArgs,
-}
-
-/// What belongs to the files of a model, for commands that only look too.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Model options")]
-pub(crate) struct FileArgs {
-    /// The vision tower of a GGUF model, which is a GGUF file of its own.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) mmproj: Option<PathBuf>,
-    /// Replace a metadata key by a value in JSON (repeatable). Besides the file's keys:
-    /// llama4.attention.{chunk_size, temperature_tuning, temperature_floor_scale, temperature_scale, qk_norm,
-    /// no_rope_layers} (the last a list, 1 = rope; [] = the default pattern).
-    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) overrides: Vec<(String, String)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Device {
-    /// The processor with its fastest kernels.
-    #[default]
-    Cpu,
-    /// The scalar reference: slow and exact.
-    Reference,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Kv {
-    /// 16-bit floats.
-    #[default]
-    F16,
-    /// 32-bit floats.
-    F32,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Activations {
-    /// A kernel may round activations.
-    #[default]
-    Auto,
-    /// Activations stay 32-bit floats.
-    F32,
 }
 
 /// How tokens are chosen.
@@ -451,6 +382,14 @@ pub(crate) struct PlanArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) options: ModelArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  puna devices --json")]
+pub(crate) struct DevicesArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! From flags to a model, its sessions and the sampler's options.
 
-use crate::args::{Activations, Device, FileArgs, Kv, ModelArgs, SamplingArgs};
+use crate::args::{Activations, FileArgs, Kv, ModelArgs, SamplingArgs};
 use crate::failure::{Context, Failure, Result};
 use crate::progress::{Bars, watched};
-use puna::{DeviceKind, Dry, FileAccess, KvType, LoadOptions, Model, PromptFormat, Sampling, SessionOptions};
+use puna::{Dry, FileAccess, KvType, LoadOptions, Model, PromptFormat, Sampling, SessionOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,20 +18,21 @@ pub(crate) fn model(path: &Path, args: &ModelArgs, quiet: bool) -> Result<Model>
         let bars = Bars::new();
         options = options.on_progress(move |progress| bars.update(progress));
     }
-    Ok(Model::open(path, &options)?)
+    let model = Model::open(path, &options)?;
+    if let Some(why) = &model.info().fallback {
+        let _ = writeln!(std::io::stderr(), "warning: running on the processor, since {why}");
+    }
+    Ok(model)
 }
 
 /// The façade's options for these flags.
 pub(crate) fn load_options(args: &ModelArgs) -> LoadOptions {
-    let mut options = file_options(&args.files)
-        .device(match args.device {
-            Device::Cpu => DeviceKind::Cpu,
-            Device::Reference => DeviceKind::Reference,
-        })
-        .activations(match args.activations {
-            Activations::Auto => puna::Activations::Auto,
-            Activations::F32 => puna::Activations::F32,
-        });
+    let mut options = file_options(&args.files).activations(match args.activations {
+        Activations::Auto => puna::Activations::Auto,
+        Activations::F32 => puna::Activations::F32,
+    });
+    options.device = args.device;
+    options.cpu_fallback = Some(args.cpu_fallback);
     options.threads = args.threads;
     options.isa.clone_from(&args.isa);
     if args.no_mmap {

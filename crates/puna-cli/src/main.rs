@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Perplexity(args) => commands::perplexity::run(&args, quiet),
         Command::Bench(args) => commands::bench::run(&args, quiet),
         Command::Plan(args) => commands::plan::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args, quiet),
         Command::Imatrix(args) => commands::imatrix::run(&args, quiet),
     };

@@ -5,6 +5,10 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// Number of a device among several behind one [`Device`]. A device by itself is every place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(pub u16);
+
 /// Something that holds weights and buffers and computes [`Op`]s on them.
 ///
 /// # Contract
@@ -39,6 +43,28 @@ pub trait Device: Send + Sync {
 
     /// Copies F32 rows to the host; `into` holds exactly `from.len()` values. The only call that waits.
     fn read(&mut self, from: &Rows, into: &mut [f32]) -> Result<(), DeviceError>;
+
+    /// As [`load`](Self::load), at one of several places.
+    fn load_at(&mut self, _place: Place, region: &Region) -> Result<Weight, DeviceError> {
+        self.load(region)
+    }
+
+    /// As [`alloc`](Self::alloc), at one of several places.
+    fn alloc_at(&mut self, _place: Place, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
+        self.alloc(elem, len)
+    }
+
+    /// Hands over what is recorded, so that it runs while the caller goes on. Waits for nothing; a device that computes
+    /// at once has nothing to do.
+    fn flush(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// What was done since the device was opened or forked, as names and numbers that only grow: `dispatches`, `submits`,
+    /// `reads`, … Empty where nothing is counted.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 
     /// An independent device with the same weights and a copy of every buffer under the same handles.
     /// Buffers are shared until one side writes to them.

@@ -48,7 +48,7 @@ pub mod reference;
 pub mod region;
 
 pub use cancel::Cancel;
-pub use device::{Device, DeviceInfo};
+pub use device::{Device, DeviceInfo, Place};
 pub use dtype::DType;
 pub use error::DeviceError;
 pub use handle::{Buf, Elem, Expert, KvView, Layout, Mat, Rows, Vector, Weight};

@@ -70,6 +70,14 @@ pub struct AdapterInfo {
     pub max_binding: u64,
     /// Largest buffer, in bytes.
     pub max_buffer: u64,
+    /// Invocations of a workgroup at most.
+    pub max_invocations: u32,
+    /// Bytes of memory that a workgroup shares.
+    pub workgroup_bytes: u32,
+    /// Smallest and largest number of invocations that run in step; `None` where kernels cannot use that.
+    pub subgroup: Option<(u32, u32)>,
+    /// Whether shaders can compute in 16-bit floats.
+    pub f16: bool,
 }
 
 impl AdapterInfo {
@@ -83,6 +91,13 @@ impl AdapterInfo {
             software: info.device_type == wgpu::DeviceType::Cpu,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
+            max_invocations: limits.max_compute_invocations_per_workgroup,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            subgroup: adapter
+                .features()
+                .contains(wgpu::Features::SUBGROUP)
+                .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+            f16: adapter.features().contains(wgpu::Features::SHADER_F16),
         }
     }
 }
@@ -95,6 +110,11 @@ fn instance() -> wgpu::Instance {
 pub async fn adapters() -> Vec<AdapterInfo> {
     let all = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
     all.iter().enumerate().map(|(i, a)| AdapterInfo::new(i, a)).collect()
+}
+
+/// As [`adapters`], and waits until they have answered.
+pub fn list() -> Vec<AdapterInfo> {
+    pollster::block_on(adapters())
 }
 
 /// An opened adapter with its queue and compiled pipelines, shared by a device and its forks.

@@ -125,6 +125,15 @@ impl Device for GpuDevice {
         recorder.read(&self.ctx, &source.buffer, from.offset as u64 * 4, into)
     }
 
+    fn flush(&mut self) -> Result<(), DeviceError> {
+        self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner).submit(&self.ctx)
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let Counts { dispatches, submits, reads } = self.counts();
+        vec![("dispatches", dispatches), ("submits", submits), ("reads", reads)]
+    }
+
     fn fork(&self) -> Result<Box<dyn Device>, DeviceError> {
         self.lock().submit(&self.ctx)?;
         let mut recorder = Recorder::new(&self.ctx)?;

@@ -38,7 +38,7 @@ mod pipeline;
 mod recorder;
 mod weights;
 
-pub use context::{AdapterInfo, Options, adapters};
+pub use context::{AdapterInfo, Options, adapters, list};
 pub use device::GpuDevice;
 pub use error::OpenError;
 pub use recorder::Counts;

@@ -28,8 +28,14 @@ pub enum ErrorKind {
     Limit,
     /// Memory was refused. What existed before stays usable.
     OutOfMemory,
-    /// The device was lost; the model must be opened again.
+    /// The device was lost or its driver failed; the model must be opened again, on this device or another.
     Device,
+    /// There is no such device: no GPU at all, or none of that index.
+    NoDevice,
+    /// The device lacks something that puna cannot do without.
+    WeakDevice,
+    /// The device is there and its driver refused to open it.
+    DeviceRefused,
 }
 
 /// Why something could not be done. Displays as one line.
@@ -57,6 +63,8 @@ pub(crate) enum Cause {
     Device(DeviceError),
     Llama(puna_llama::LlamaError),
     Sample(SampleError),
+    #[cfg(feature = "gpu")]
+    Gpu(puna_gpu::OpenError),
     #[cfg(feature = "std")]
     Io(std::io::Error),
 }
@@ -109,6 +117,8 @@ impl Display for Error {
             Cause::Device(e) => e.fmt(f),
             Cause::Llama(e) => e.fmt(f),
             Cause::Sample(e) => e.fmt(f),
+            #[cfg(feature = "gpu")]
+            Cause::Gpu(e) => e.fmt(f),
             #[cfg(feature = "std")]
             Cause::Io(e) => e.fmt(f),
         }
@@ -130,6 +140,8 @@ impl core::error::Error for Error {
             Cause::Device(e) => Some(e),
             Cause::Llama(e) => Some(e),
             Cause::Sample(e) => Some(e),
+            #[cfg(feature = "gpu")]
+            Cause::Gpu(e) => Some(e),
             #[cfg(feature = "std")]
             Cause::Io(e) => Some(e),
         }
@@ -174,6 +186,8 @@ macro_rules! cause {
 cause!(Format: FormatError, Text: TextError, Device: DeviceError, Llama: puna_llama::LlamaError, Sample: SampleError);
 #[cfg(feature = "std")]
 cause!(Io: std::io::Error);
+#[cfg(feature = "gpu")]
+cause!(Gpu: puna_gpu::OpenError);
 
 impl Cause {
     fn kind(&self) -> ErrorKind {
@@ -186,6 +200,8 @@ impl Cause {
             Cause::Sample(SampleError::OutOfMemory) => ErrorKind::OutOfMemory,
             Cause::Sample(SampleError::NotFinite { .. }) => ErrorKind::BadFile,
             Cause::Sample(_) => ErrorKind::BadInput,
+            #[cfg(feature = "gpu")]
+            Cause::Gpu(e) => gpu_kind(e),
             #[cfg(feature = "std")]
             Cause::Io(e) if e.kind() == std::io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
             #[cfg(feature = "std")]
@@ -223,6 +239,16 @@ fn device_kind(e: &DeviceError) -> ErrorKind {
         DeviceError::Range { .. } => ErrorKind::BadInput,
         DeviceError::Unsupported { .. } | DeviceError::NoKernel { .. } => ErrorKind::Unsupported,
         _ => ErrorKind::Device,
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn gpu_kind(e: &puna_gpu::OpenError) -> ErrorKind {
+    use puna_gpu::OpenError as O;
+    match e {
+        O::NoAdapter { .. } => ErrorKind::NoDevice,
+        O::TooWeak { .. } => ErrorKind::WeakDevice,
+        _ => ErrorKind::DeviceRefused,
     }
 }
 

@@ -1,5 +1,5 @@
-//! puna lets a Rust program carry a Llama 4 model inside it: load a file, get tokens, on any CPU, without a C++
-//! toolchain, a server process or a global.
+//! puna lets a Rust program carry a Llama 4 model inside it: load a file, get tokens, on any CPU and any GPU that Vulkan,
+//! Metal or DX12 reaches, without a C++ toolchain, a server process or a global.
 //!
 //! ```no_run
 //! use puna::{LoadOptions, Message, Model, Sampling, SessionOptions};
@@ -72,6 +72,21 @@
 //! # Ok::<(), puna::Error>(())
 //! ```
 //!
+//! # GPUs
+//!
+//! With the feature `gpu`, [`LoadOptions::device`] chooses a GPU of [`gpus`]. A GPU that is missing, too weak, refused or
+//! lost is an [`Error`] of its own [`ErrorKind`]; the processor takes over at opening only where
+//! [`LoadOptions::cpu_fallback`] allows it, and [`ModelInfo::fallback`](ModelInfo#structfield.fallback) says so.
+//!
+//! ```no_run
+//! use puna::{DeviceKind, LoadOptions, Model};
+//!
+//! let options = LoadOptions::default().device(DeviceKind::Gpu(None)).cpu_fallback(true);
+//! let model = Model::open("scout-q4_k_m.gguf", &options)?;
+//! println!("runs on {}", model.info().device);
+//! # Ok::<(), puna::Error>(())
+//! ```
+//!
 //! # Features
 //!
 //! | feature | what it adds | needs |
@@ -80,7 +95,7 @@
 //! | `tokenizer` (default) | text in and out; without it, token ids | `std` |
 //! | `template` (default) | the chat template inside a model's file | `tokenizer` |
 //! | `image` | [`Image::open`], [`Image::decode`]: PNG, JPEG, WebP, GIF and BMP files | `std` |
-//! | `gpu` | nothing yet | `std` |
+//! | `gpu` | [`DeviceKind::Gpu`]: models on a GPU through Vulkan, Metal or DX12; `puna::interop` | `std` |
 //!
 //! Features change what is available or how fast, never a result. Without any, the crate is `no_std` with `alloc`, and
 //! [`Model::from_bytes`] opens a model.
@@ -99,14 +114,18 @@ extern crate std;
 mod chat;
 #[cfg(feature = "image")]
 mod decode;
+mod device;
 mod error;
 mod generation;
 mod images;
 #[cfg(feature = "std")]
 mod imatrix;
 mod info;
+#[cfg(feature = "gpu")]
+pub mod interop;
 #[cfg(feature = "image")]
 mod jpeg;
+mod load;
 #[cfg(feature = "std")]
 #[expect(unsafe_code, reason = "mapping a file is a promise about it that only the caller can keep")]
 mod map;
@@ -127,6 +146,7 @@ mod vision;
 
 #[cfg(feature = "image")]
 pub use decode::ImageLimits;
+pub use device::{DeviceKind, GpuInfo, gpus, instruction_sets};
 pub use error::{Error, ErrorKind};
 pub use generation::{Finish, Generation, Stats};
 #[cfg(feature = "std")]
@@ -137,7 +157,7 @@ pub use info::{ModelInfo, VisionInfo};
 #[cfg(feature = "std")]
 pub use map::FileAccess;
 pub use model::{Model, ModelBytes};
-pub use options::{Activations, DeviceKind, KvType, Limits, LoadOptions, PromptFormat, SessionOptions};
+pub use options::{Activations, KvType, Limits, LoadOptions, PromptFormat, SessionOptions};
 pub use package::FormatUse;
 pub use picture::Image;
 pub use plan::MemoryPlan;

@@ -1,18 +1,17 @@
 //! An open model: its weights on a device, its tokenizer, its template. It holds no state of any session.
 
 use crate::error::{Error, Lift};
-use crate::options::{Activations, DeviceKind, PromptFormat};
-use crate::package::{Package, Watch, formats};
-use crate::{LoadOptions, ModelInfo, Phase, Session, SessionOptions};
+use crate::load::Loaded;
+use crate::options::PromptFormat;
+use crate::package::Package;
+use crate::{DeviceKind, LoadOptions, ModelInfo, Session, SessionOptions};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use puna_core::{Device, RefDevice, Region};
-use puna_cpu::isa::Isa;
-use puna_cpu::{CpuDevice, CpuOptions};
-use puna_llama::{Architecture, Llama, LoadWatch, Vision};
+use puna_core::{Device, Region};
+use puna_llama::{Architecture, Llama, Vision};
 
 /// A model, ready to run. Clones share everything and cost nothing; any number of sessions and threads can use one.
 ///
@@ -34,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) vision: Option<Vision>,
     /// Holds the weights. Sessions compute on forks of it.
     pub(crate) device: Box<dyn Device>,
+    /// Holds those of the vision tower, where that runs elsewhere.
+    pub(crate) vision_device: Option<Box<dyn Device>>,
     pub(crate) info: ModelInfo,
     #[cfg(feature = "tokenizer")]
     pub(crate) tokenizer: Option<puna_text::Tokenizer>,
@@ -41,6 +42,13 @@ pub(crate) struct Inner {
     pub(crate) template: Option<crate::chat::Template>,
     /// Tokens that end an answer, in ascending order.
     pub(crate) ends: Vec<u32>,
+}
+
+impl Inner {
+    /// What runs the vision tower.
+    pub(crate) fn eyes(&self) -> &dyn Device {
+        self.vision_device.as_deref().unwrap_or(&*self.device)
+    }
 }
 
 impl Model {
@@ -71,23 +79,15 @@ impl Model {
     }
 
     fn load(package: Package, options: &LoadOptions) -> Result<Model, Error> {
-        let watch = Watch::new(options);
-        let mut device = device(options)?;
-        let total = package.tensors.list().len() as u64;
-        let mut progress =
-            |p: puna_llama::weights::LoadProgress| watch.tell(Phase::Weights, p.tensors as u64, total);
-        let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: Some(&mut progress) };
-        let config = package.config.clone();
-        let llama =
-            package.tensors.with(|source| Llama::load(config, source, &mut *device, &mut listen)).lift()?;
-        let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: None };
-        let vision = package.vision.clone().map(|config| {
-            package.with_vision(|source| Vision::load(config, source, &mut *device, &mut listen)).lift()
-        });
-        let vision = vision.transpose()?;
-        watch.tell(Phase::Weights, total, total);
-
-        let info = info(&package, &llama, vision.as_ref(), &*device);
+        let (loaded, fallback) = match Loaded::new(&package, options.device.unwrap_or_default(), options) {
+            Err(why) if options.cpu_fallback == Some(true) && why.kind().is_of_device() => {
+                (Loaded::new(&package, DeviceKind::Cpu, options)?, Some(why.to_string()))
+            }
+            loaded => (loaded?, None),
+        };
+        let mut info = loaded.info(&package);
+        info.fallback = fallback;
+        let Loaded { llama, vision, device, vision_device } = loaded;
         let mut ends = llama.config.eos.clone();
         #[cfg(feature = "tokenizer")]
         ends.extend(package.tokenizer.iter().flat_map(|t| t.stop_ids()));
@@ -97,6 +97,7 @@ impl Model {
             llama: Arc::new(llama),
             vision,
             device,
+            vision_device,
             info,
             #[cfg(feature = "tokenizer")]
             tokenizer: package.tokenizer,
@@ -218,83 +219,5 @@ impl From<Arc<[u8]>> for ModelBytes {
 impl From<Arc<dyn AsRef<[u8]> + Send + Sync>> for ModelBytes {
     fn from(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Self {
         ModelBytes(Region::new(bytes))
-    }
-}
-
-/// The device that the options ask for.
-fn device(options: &LoadOptions) -> Result<Box<dyn Device>, Error> {
-    let activations = match options.activations.unwrap_or_default() {
-        Activations::Auto => puna_cpu::matmul::Activations::Auto,
-        Activations::F32 => puna_cpu::matmul::Activations::F32,
-    };
-    match options.device.unwrap_or_default() {
-        DeviceKind::Reference => Ok(Box::new(RefDevice::new())),
-        DeviceKind::Cpu => {
-            let isa = options.isa.as_deref().map(isa).transpose()?;
-            let threads = puna_cpu::device::Threads::Count(threads(options)?);
-            let options = CpuOptions { threads, isa, activations };
-            Ok(Box::new(CpuDevice::new(options).lift()?))
-        }
-    }
-}
-
-/// More threads than any machine has are a mistake, and starting them would take the machine down.
-const MAX_THREADS: usize = 4096;
-
-fn threads(options: &LoadOptions) -> Result<usize, Error> {
-    match options.threads {
-        Some(n @ 1..=MAX_THREADS) => Ok(n),
-        Some(n) => Err(Error::input(format_args!("threads: expected 1 to {MAX_THREADS}, found {n}"))),
-        #[cfg(feature = "std")]
-        None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get())),
-        #[cfg(not(feature = "std"))]
-        None => Ok(1),
-    }
-}
-
-fn isa(name: &str) -> Result<Isa, Error> {
-    let available = Isa::available();
-    available.iter().copied().find(|isa| isa.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
-        let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
-        Error::unsupported(format_args!(
-            "instruction set: expected one of this machine's ({}), found {name}",
-            names.join(", ")
-        ))
-    })
-}
-
-fn info(package: &Package, llama: &Llama, vision: Option<&Vision>, device: &dyn Device) -> ModelInfo {
-    let formats = formats(&package.list());
-    let device = device.info();
-    let used = |kernel: &(puna_core::DType, &str)| {
-        formats.iter().any(|f| f.format.eq_ignore_ascii_case(kernel.0.name()))
-    };
-    let config = &llama.config;
-    ModelInfo {
-        name: package.name.clone(),
-        architecture: config.architecture.name().to_string(),
-        layers: config.n_layers,
-        hidden: config.hidden,
-        heads: config.n_heads,
-        kv_heads: config.n_kv_heads,
-        vocab: config.vocab_size,
-        context: config.context_length,
-        experts: config.n_experts,
-        chunk: llama.layers.chunk().and_then(|n| usize::try_from(n).ok()),
-        device: device.name,
-        kernels: device
-            .kernels
-            .iter()
-            .filter(|k| used(k))
-            .map(|(t, k)| (t.name().to_string(), k.to_string()))
-            .collect(),
-        weight_bytes: formats.iter().map(|f| f.bytes).sum(),
-        formats,
-        #[cfg(feature = "tokenizer")]
-        has_tokenizer: package.tokenizer.is_some(),
-        #[cfg(not(feature = "tokenizer"))]
-        has_tokenizer: false,
-        vision: vision.map(|vision| crate::VisionInfo::new(&vision.config)),
-        has_template: package.template.is_some(),
     }
 }

@@ -1,6 +1,6 @@
 //! What a caller can choose when a model is opened or a session is started.
 
-use crate::Progress;
+use crate::{DeviceKind, Progress};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,17 +8,6 @@ use core::fmt;
 use puna_core::Cancel;
 
 pub use puna_format::Limits;
-
-/// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeviceKind {
-    /// The processor, with the fastest kernels it has.
-    #[default]
-    Cpu,
-    /// The scalar reference that defines every operation: exact, slow, the same bits on every machine.
-    Reference,
-}
 
 /// Whether a kernel may round activations before it multiplies them with quantised weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,6 +45,10 @@ pub(crate) type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 pub struct LoadOptions {
     /// What computes. Default: the processor.
     pub device: Option<DeviceKind>,
+    /// Whether the processor computes where the GPU that was asked for cannot: there is none, it is too weak, its driver or
+    /// its memory refuses. [`ModelInfo::fallback`](crate::ModelInfo) tells of it. Default: it does not, and opening the
+    /// model ends with the error.
+    pub cpu_fallback: Option<bool>,
     /// Threads that compute, the calling one included. Default: as many as the system lets this program use at once
     /// (without `std`: 1). Results never depend on it.
     pub threads: Option<usize>,
@@ -78,6 +71,8 @@ pub struct LoadOptions {
     pub(crate) progress: Option<ProgressFn>,
     /// Stops the loading when set.
     pub cancel: Option<Cancel>,
+    #[cfg(feature = "gpu")]
+    pub(crate) shared: Option<crate::device::Shared>,
 }
 
 impl LoadOptions {
@@ -85,6 +80,13 @@ impl LoadOptions {
     #[must_use]
     pub fn device(mut self, device: DeviceKind) -> Self {
         self.device = Some(device);
+        self
+    }
+
+    /// Says whether the processor may take over where the GPU that was asked for cannot be used.
+    #[must_use]
+    pub fn cpu_fallback(mut self, allowed: bool) -> Self {
+        self.cpu_fallback = Some(allowed);
         self
     }
 
@@ -168,7 +170,7 @@ impl fmt::Debug for LoadOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut s = f.debug_struct("LoadOptions");
         s.field("device", &self.device).field("threads", &self.threads).field("isa", &self.isa);
-        s.field("activations", &self.activations);
+        s.field("activations", &self.activations).field("cpu_fallback", &self.cpu_fallback);
         #[cfg(feature = "std")]
         s.field("file_access", &self.file_access).field("mmproj", &self.mmproj);
         s.field("overrides", &self.overrides).field("limits", &self.limits).finish_non_exhaustive()

@@ -5,6 +5,7 @@ mod bench_image;
 pub(crate) mod chat;
 pub(crate) mod dequant;
 pub(crate) mod detokenize;
+pub(crate) mod devices;
 pub(crate) mod generate;
 pub(crate) mod imatrix;
 pub(crate) mod inspect;

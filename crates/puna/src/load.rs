@@ -1,0 +1,109 @@
+//! A model's weights on their way to a device.
+
+use crate::error::{Error, Lift};
+use crate::package::{Package, Watch, formats};
+use crate::{DeviceKind, ErrorKind, LoadOptions, ModelInfo, Phase, VisionInfo, device};
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use puna_core::{DType, Device};
+use puna_llama::weights::LoadProgress;
+use puna_llama::{Llama, LoadWatch, Vision};
+
+/// A model whose weights are on devices.
+pub(crate) struct Loaded {
+    pub(crate) llama: Llama,
+    pub(crate) vision: Option<Vision>,
+    pub(crate) device: Box<dyn Device>,
+    pub(crate) vision_device: Option<Box<dyn Device>>,
+}
+
+impl ErrorKind {
+    /// Whether another device might do what this one did not.
+    pub(crate) fn is_of_device(self) -> bool {
+        use ErrorKind::{Device, DeviceRefused, NoDevice, OutOfMemory, Unsupported, WeakDevice};
+        matches!(self, Device | DeviceRefused | NoDevice | OutOfMemory | Unsupported | WeakDevice)
+    }
+}
+
+impl Loaded {
+    /// Opens the device and brings the weights to it.
+    pub(crate) fn new(package: &Package, kind: DeviceKind, options: &LoadOptions) -> Result<Loaded, Error> {
+        let watch = Watch::new(options);
+        let mut device = device::open(kind, options)?;
+        if let DeviceKind::Gpu(_) = kind {
+            check_formats(package, &*device)?;
+        }
+        let total = package.tensors.list().len() as u64;
+        let mut progress = |p: LoadProgress| watch.tell(Phase::Weights, p.tensors as u64, total);
+        let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: Some(&mut progress) };
+        let config = package.config.clone();
+        let llama =
+            package.tensors.with(|source| Llama::load(config, source, &mut *device, &mut listen)).lift()?;
+        let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: None };
+        // The GPU has no ops of the tower yet; its rows come to the text model through the host anyway.
+        let mut vision_device = match (kind, &package.vision) {
+            (DeviceKind::Gpu(_), Some(_)) => Some(device::open(DeviceKind::Cpu, options)?),
+            _ => None,
+        };
+        let vision = package.vision.clone().map(|config| {
+            let device = vision_device.as_mut().unwrap_or(&mut device);
+            package.with_vision(|source| Vision::load(config, source, &mut **device, &mut listen)).lift()
+        });
+        let vision = vision.transpose()?;
+        watch.tell(Phase::Weights, total, total);
+        Ok(Loaded { llama, vision, device, vision_device })
+    }
+
+    /// What there is to tell of it.
+    pub(crate) fn info(&self, package: &Package) -> ModelInfo {
+        let formats = formats(&package.list());
+        let device = self.device.info();
+        let used =
+            |kernel: &(DType, &str)| formats.iter().any(|f| f.format.eq_ignore_ascii_case(kernel.0.name()));
+        let config = &self.llama.config;
+        ModelInfo {
+            name: package.name.clone(),
+            architecture: config.architecture.name().to_string(),
+            layers: config.n_layers,
+            hidden: config.hidden,
+            heads: config.n_heads,
+            kv_heads: config.n_kv_heads,
+            vocab: config.vocab_size,
+            context: config.context_length,
+            experts: config.n_experts,
+            chunk: self.llama.layers.chunk().and_then(|n| usize::try_from(n).ok()),
+            device: device.name,
+            fallback: None,
+            vision_device: self.vision_device.as_ref().map(|device| device.info().name),
+            kernels: device
+                .kernels
+                .iter()
+                .filter(|k| used(k))
+                .map(|(t, k)| (t.name().to_string(), k.to_string()))
+                .collect(),
+            weight_bytes: formats.iter().map(|f| f.bytes).sum(),
+            formats,
+            #[cfg(feature = "tokenizer")]
+            has_tokenizer: package.tokenizer.is_some(),
+            #[cfg(not(feature = "tokenizer"))]
+            has_tokenizer: false,
+            vision: self.vision.as_ref().map(|vision| VisionInfo::new(&vision.config)),
+            has_template: package.template.is_some(),
+        }
+    }
+}
+
+/// Refuses a model in formats that the device has no kernels for now, and not at its first token.
+fn check_formats(package: &Package, device: &dyn Device) -> Result<(), Error> {
+    let kernels = device.info().kernels;
+    let all = formats(&package.tensors.list());
+    // What is no format of weights belongs to tensors that no model reads.
+    let mut used = all.iter().filter_map(|f| DType::from_name(&f.format));
+    match used.find(|t| kernels.iter().all(|(known, _)| known != t)) {
+        Some(format) => {
+            let name = device.info().name;
+            Err(Error::unsupported(format_args!("{name}: no kernels for weights in {format}")))
+        }
+        None => Ok(()),
+    }
+}
