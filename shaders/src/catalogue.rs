@@ -42,6 +42,8 @@ pub enum Kernel {
     Attend { f16: bool, odd: bool },
     /// `swiglu/combine`: grid `(ceil(span / 64), ceil(len / span))`.
     Combine,
+    /// `copy/add`: grid `(ceil(span / 64), ceil(len / span))`.
+    Add,
     /// `route/top_k`: grid `(ceil(rows / 64), 1)`.
     TopK,
     /// `expert/gate_up`: grid `(ceil(n_out / 64), picks)`.
@@ -58,7 +60,8 @@ impl Kernel {
 
     /// Every kernel in every form.
     pub fn all() -> Vec<Kernel> {
-        let mut all = Vec::from([Kernel::RmsNorm, Kernel::QkPrepare, Kernel::Combine, Kernel::TopK]);
+        let mut all =
+            Vec::from([Kernel::RmsNorm, Kernel::QkPrepare, Kernel::Combine, Kernel::Add, Kernel::TopK]);
         for (f16, odd) in [(false, false), (false, true), (true, false), (true, true)] {
             all.extend([Kernel::KvAppend { f16, odd }, Kernel::Attend { f16, odd }]);
         }
@@ -94,6 +97,7 @@ impl Kernel {
             Kernel::KvAppend { .. } => "kv/kv_append",
             Kernel::Attend { .. } => "attend/attend",
             Kernel::Combine => "swiglu/combine",
+            Kernel::Add => "copy/add",
             Kernel::TopK => "route/top_k",
             Kernel::ExpertGateUp { .. } => "expert/gate_up",
             Kernel::ExpertDown { .. } => "expert/down",
@@ -168,6 +172,8 @@ impl Kernel {
             Kernel::Attend { .. } => &[Read, ReadWrite, ReadWrite, Read],
             // up, gate
             Kernel::Combine => &[Read, ReadWrite],
+            // from, to
+            Kernel::Add => &[Read, ReadWrite],
             // logits, ids, scores
             Kernel::TopK => &[Read, ReadWrite, ReadWrite],
             // weights, x, out, scales, ids, scores, table of experts

@@ -14,6 +14,7 @@ files![
     "common/half",
     "common/turn",
     "common/words",
+    "copy/add",
     "embed/embed_rows",
     "expert/down",
     "expert/gate_up",

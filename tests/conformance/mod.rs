@@ -3,6 +3,7 @@
 mod add_rows;
 mod attend;
 mod attend_all;
+mod copy_rows;
 mod embed;
 mod expert;
 mod gelu;

@@ -55,7 +55,9 @@ fn a_missing_gpu_is_one_line_or_the_processor() {
     let done = puna("generate", model.path(), &[&args[..], &["--cpu-fallback"]].concat());
     assert!(done.stderr.contains("warning: running on the processor, since"), "{done:?}");
     assert_eq!(done.json()["tokens"].as_array().unwrap().len(), 16);
-    assert!(puna("generate", model.path(), &[&["--device", "cuda"][..], &PROMPT].concat())
-        .wrong_usage()
-        .contains("expected cpu, reference, gpu or gpu:INDEX"));
+    assert!(
+        puna("generate", model.path(), &[&["--device", "cuda"][..], &PROMPT].concat())
+            .wrong_usage()
+            .contains("expected cpu, reference, gpu or gpu:INDEX")
+    );
 }

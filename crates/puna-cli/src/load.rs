@@ -32,6 +32,10 @@ pub(crate) fn load_options(args: &ModelArgs) -> LoadOptions {
         Activations::F32 => puna::Activations::F32,
     });
     options.device = args.device;
+    options.placement = args.placement.map(|placement| match args.context {
+        Some(tokens) => placement.context(tokens),
+        None => placement,
+    });
     options.cpu_fallback = Some(args.cpu_fallback);
     options.threads = args.threads;
     options.isa.clone_from(&args.isa);

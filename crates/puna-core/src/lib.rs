@@ -5,6 +5,7 @@
 //! - [`ops::Op`] is the complete list of what a device can be asked to do. There is no graph and no registry.
 //! - [`Device`] is the small object-safe trait through which ops are issued.
 //! - [`reference`](mod@reference) holds one short, obvious function per op; it is the specification. [`RefDevice`] runs it.
+//! - [`Composite`] is several devices behind one: an op runs where its operands are.
 //! - [`PlanDevice`] runs nothing and counts bytes and operations: this is the memory plan.
 //!
 //! The crate is `no_std` with `alloc`, has no `unsafe`, and computes transcendental functions with `libm`
@@ -37,6 +38,7 @@
 extern crate alloc;
 
 pub mod cancel;
+pub mod composite;
 pub mod device;
 pub mod dtype;
 pub mod error;
@@ -48,6 +50,7 @@ pub mod reference;
 pub mod region;
 
 pub use cancel::Cancel;
+pub use composite::Composite;
 pub use device::{Device, DeviceInfo, Place};
 pub use dtype::DType;
 pub use error::DeviceError;

@@ -168,6 +168,7 @@ impl Device for CpuDevice {
             Op::Rope2d(op) => ops::rope_2d(self, op),
             Op::AttendAll(op) => ops::attend_all(self, op),
             Op::PixelShuffle(op) => ops::pixel_shuffle(self, op),
+            Op::CopyRows(op) => ops::copy_rows(self, op),
         }
     }
 

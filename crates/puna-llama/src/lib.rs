@@ -7,7 +7,8 @@
 //! 2. [`LayerTable`] says what every layer is (RoPE or NoPE, chunked or full, dense or experts); nothing else decides that.
 //! 3. [`Llama::load`] binds the tensors of a [`TensorSource`] to matrices on a device.
 //! 4. [`SessionState`] owns a fork of that device, the caches and the tokens; [`SessionState::feed`] gives logits.
-//! 5. [`Vision`] makes an image into rows that a [`Pass`] puts in the place of `<|patch|>` embeddings.
+//! 5. [`Placement`] says which weights live on which of several devices behind one; the forward pass moves rows between.
+//! 6. [`Vision`] makes an image into rows that a [`Pass`] puts in the place of `<|patch|>` embeddings.
 //!
 //! The crate names no CPU or GPU, file, thread, clock or environment variable.
 #![no_std]
@@ -29,6 +30,7 @@ pub mod forward;
 pub mod imatrix;
 pub mod kv;
 pub mod layers;
+pub mod placement;
 pub mod plan;
 pub mod rope;
 pub mod sample;
@@ -45,7 +47,8 @@ pub use error::LlamaError;
 pub use forward::{Llama, Pass, State, StateOptions, Want};
 pub use imatrix::Imatrix;
 pub use layers::{LayerKind, LayerTable};
-pub use plan::{Plan, plan};
+pub use placement::{LayerPlaces, Placement};
+pub use plan::{Plan, plan, plan_placed};
 pub use session::SessionState;
 pub use vision::{Vision, VisionConfig};
 pub use weights::{LoadWatch, MemTensors, Tensor, TensorSource};

@@ -1,17 +1,21 @@
 //! The activations of one batch, each buffer named once with its shape.
 
-use crate::{Config, Result};
+use crate::{Config, Llama, Result};
+use alloc::vec::Vec;
 use puna_core::ops::Picks;
-use puna_core::{Buf, Device, Elem, Rows};
+use puna_core::{Buf, Device, Elem, Place, Rows};
 
 /// Rows of logits computed at once when many are wanted.
 pub const LOGIT_ROWS: usize = 16;
 
-/// Buffers on a device, for at most `batch` rows. Made once a session; the forward pass allocates nothing.
+/// Buffers at one place of a device, for at most `batch` rows. Made once a session; the forward pass allocates nothing.
+/// What is not computed at that place has no room there.
 #[derive(Clone, Debug)]
 pub struct Scratch {
     /// Rows that fit.
     pub batch: usize,
+    /// Where they are.
+    pub place: Place,
     /// Dimensions, for views.
     dims: Dims,
     /// Residual stream `[batch, hidden]`.
@@ -29,10 +33,39 @@ pub struct Scratch {
     /// Inside of a feed-forward network `[batch, n_ff]`, for its widest kind.
     inner: Buf,
     /// The router's choices `[batch, n_experts_used]`, if there are experts.
-    picks: Option<Picks>,
+    picks: Picks,
     /// Logits `[logit_rows, vocab]`.
     logits: Buf,
     logit_rows: usize,
+    /// What sums begin with `[batch, hidden]`, for experts that are not where their layer is.
+    zeros: Buf,
+}
+
+/// What is computed at a place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    /// Layers: attention and dense networks.
+    layers: bool,
+    /// Routed experts.
+    experts: bool,
+    /// Routed experts of layers at another place.
+    apart: bool,
+    /// The head.
+    head: bool,
+}
+
+impl Work {
+    fn at(place: Place, llama: &Llama) -> Work {
+        let mut work = Work { head: llama.placement.head == place, ..Work::default() };
+        for (i, kind) in llama.layers.iter().enumerate() {
+            let places = llama.placement.layer(i);
+            let experts = kind.moe && places.experts == place;
+            work.layers |= places.layer == place;
+            work.experts |= experts;
+            work.apart |= experts && places.layer != place;
+        }
+        work
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +78,30 @@ struct Dims {
 }
 
 impl Scratch {
-    /// Allocates everything for batches of up to `batch` rows, and one row of logits.
+    /// Allocates everything for batches of up to `batch` rows, and one row of logits, at every place that is in use.
     ///
     /// # Errors
     /// Out of memory; what was allocated before is given back.
-    pub fn new(config: &Config, batch: usize, device: &mut dyn Device) -> Result<Scratch> {
+    pub(crate) fn all(llama: &Llama, batch: usize, device: &mut dyn Device) -> Result<Vec<Scratch>> {
+        let mut all: Vec<Scratch> = Vec::new();
+        for place in llama.placement.places(llama.layers.len()) {
+            match Scratch::new(&llama.config, batch, (place, Work::at(place, llama)), device) {
+                Ok(scratch) => all.push(scratch),
+                Err(e) => {
+                    all.into_iter().for_each(|scratch| scratch.free(device));
+                    return Err(e);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn new(
+        config: &Config,
+        batch: usize,
+        (place, work): (Place, Work),
+        device: &mut dyn Device,
+    ) -> Result<Scratch> {
         let dims = Dims {
             hidden: config.hidden,
             q: config.n_heads * config.head_dim,
@@ -57,13 +109,16 @@ impl Scratch {
             inner: config.ff_dense.max(config.ff_shared),
             vocab: config.vocab_size,
         };
-        let widths = [dims.hidden, dims.hidden, dims.q, dims.kv, dims.kv, dims.q, dims.inner];
+        let of = |needed: bool, width: usize| if needed { width } else { 0 };
+        let normed = of(work.layers || work.experts || work.head, dims.hidden);
+        let [q, kv, inner] = [dims.q, dims.kv, dims.inner].map(|width| of(work.layers, width));
+        let widths = [dims.hidden, normed, q, kv, kv, q, inner, of(work.apart, dims.hidden)];
         let f32s = widths.map(|width| (Elem::F32, batch.saturating_mul(width)));
-        let n_picks = batch.saturating_mul(config.n_experts_used);
-        let rest = [(Elem::F32, dims.vocab), (Elem::U32, n_picks), (Elem::F32, n_picks)];
-        let mut bufs = [Buf(0); 10];
+        let n_picks = batch.saturating_mul(of(work.experts, config.n_experts_used));
+        let rest = [(Elem::F32, of(work.head, dims.vocab)), (Elem::U32, n_picks), (Elem::F32, n_picks)];
+        let mut bufs = [Buf(0); 11];
         for (i, (elem, len)) in f32s.into_iter().chain(rest).enumerate() {
-            match device.alloc(elem, len) {
+            match device.alloc_at(place, elem, len) {
                 Ok(buf) => bufs[i] = buf,
                 Err(e) => {
                     bufs.iter().take(i).for_each(|&buf| device.free(buf));
@@ -71,16 +126,39 @@ impl Scratch {
                 }
             }
         }
-        let [h, normed, q, k, v, attended, inner, logits, ids, scores] = bufs;
+        let [h, normed, q, k, v, attended, inner, zeros, logits, ids, scores] = bufs;
         let top_k = config.n_experts_used;
-        let picks = (top_k > 0).then_some(Picks { ids, scores, top_k });
-        Ok(Scratch { batch, dims, h, normed, q, k, v, attended, inner, picks, logits, logit_rows: 1 })
+        let picks = Picks { ids, scores, top_k };
+        let logit_rows = 1;
+        Ok(Scratch {
+            batch,
+            place,
+            dims,
+            h,
+            normed,
+            q,
+            k,
+            v,
+            attended,
+            inner,
+            picks,
+            logits,
+            logit_rows,
+            zeros,
+        })
+    }
+
+    fn free(self, device: &mut dyn Device) {
+        let Scratch { h, normed, q, k, v, attended, inner, zeros, logits, picks, .. } = self;
+        for buf in [h, normed, q, k, v, attended, inner, zeros, logits, picks.ids, picks.scores] {
+            device.free(buf);
+        }
     }
 
     /// Makes room for `n` rows of logits.
     pub(crate) fn reserve_logits(&mut self, n: usize, device: &mut dyn Device) -> Result<()> {
         if n > self.logit_rows {
-            let larger = device.alloc(Elem::F32, n.saturating_mul(self.dims.vocab))?;
+            let larger = device.alloc_at(self.place, Elem::F32, n.saturating_mul(self.dims.vocab))?;
             device.free(core::mem::replace(&mut self.logits, larger));
             self.logit_rows = n;
         }
@@ -118,7 +196,11 @@ impl Scratch {
     }
 
     pub(crate) fn picks(&self) -> Option<Picks> {
-        self.picks
+        (self.picks.top_k > 0).then_some(self.picks)
+    }
+
+    pub(crate) fn zeros(&self, n: usize) -> Rows {
+        Rows::new(self.zeros, n, self.dims.hidden)
     }
 
     pub(crate) fn logits(&self, n: usize) -> Rows {

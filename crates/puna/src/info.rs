@@ -30,6 +30,9 @@ pub struct ModelInfo {
     pub chunk: Option<usize>,
     /// What computes, as the device names itself.
     pub device: String,
+    /// Which of its weights are on the device and which on the processor, where they are on both;
+    /// see [`LoadOptions::placement`](crate::LoadOptions#structfield.placement).
+    pub placement: Option<String>,
     /// Why the processor computes in place of the GPU that was asked for, if it does;
     /// see [`LoadOptions::cpu_fallback`](crate::LoadOptions#structfield.cpu_fallback).
     pub fallback: Option<String>,

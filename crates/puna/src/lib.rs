@@ -87,6 +87,9 @@
 //! # Ok::<(), puna::Error>(())
 //! ```
 //!
+//! A model that is larger than the GPU's memory is split by [`LoadOptions::placement`]: routed experts on the processor,
+//! or the first layers on the GPU, or whatever fits into so many bytes.
+//!
 //! # Features
 //!
 //! | feature | what it adds | needs |
@@ -133,6 +136,7 @@ mod model;
 mod options;
 mod package;
 mod picture;
+mod placement;
 mod plan;
 mod progress;
 #[cfg(feature = "std")]
@@ -160,7 +164,8 @@ pub use model::{Model, ModelBytes};
 pub use options::{Activations, KvType, Limits, LoadOptions, PromptFormat, SessionOptions};
 pub use package::FormatUse;
 pub use picture::Image;
-pub use plan::MemoryPlan;
+pub use placement::Placement;
+pub use plan::{MemoryPlan, Share};
 pub use progress::{Phase, Progress};
 pub use puna_core::Cancel;
 pub use puna_llama::sample::{Dry, Sampling};

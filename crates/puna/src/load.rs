@@ -2,12 +2,14 @@
 
 use crate::error::{Error, Lift};
 use crate::package::{Package, Watch, formats};
-use crate::{DeviceKind, ErrorKind, LoadOptions, ModelInfo, Phase, VisionInfo, device};
+use crate::placement::{CPU, DEVICE, describe};
+use crate::{DeviceKind, ErrorKind, LoadOptions, ModelInfo, Phase, Placement, VisionInfo, device};
 use alloc::boxed::Box;
 use alloc::string::ToString;
-use puna_core::{DType, Device};
+use alloc::vec::Vec;
+use puna_core::{Composite, DType, Device, PlanDevice};
 use puna_llama::weights::LoadProgress;
-use puna_llama::{Llama, LoadWatch, Vision};
+use puna_llama::{Llama, LoadWatch, TensorSource, Vision};
 
 /// A model whose weights are on devices.
 pub(crate) struct Loaded {
@@ -26,19 +28,31 @@ impl ErrorKind {
 }
 
 impl Loaded {
-    /// Opens the device and brings the weights to it.
-    pub(crate) fn new(package: &Package, kind: DeviceKind, options: &LoadOptions) -> Result<Loaded, Error> {
+    /// Opens the device and brings the weights to it, and some to the processor if the placement says so.
+    pub(crate) fn new(
+        package: &Package,
+        kind: DeviceKind,
+        placement: Placement,
+        options: &LoadOptions,
+    ) -> Result<Loaded, Error> {
         let watch = Watch::new(options);
+        let placement = placement.of(package)?;
         let mut device = device::open(kind, options)?;
         if let DeviceKind::Gpu(_) = kind {
-            check_formats(package, &*device)?;
+            check_formats(package, &placement, &*device)?;
+        }
+        if placement.places(package.config.n_layers).contains(&CPU) {
+            let both = [device, device::open(DeviceKind::Cpu, options)?];
+            device = Box::new(Composite::new(Vec::from(both)).lift()?);
         }
         let total = package.tensors.list().len() as u64;
         let mut progress = |p: LoadProgress| watch.tell(Phase::Weights, p.tensors as u64, total);
         let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: Some(&mut progress) };
         let config = package.config.clone();
-        let llama =
-            package.tensors.with(|source| Llama::load(config, source, &mut *device, &mut listen)).lift()?;
+        let load = |source: &dyn TensorSource| {
+            Llama::load_placed(config, source, &mut *device, &placement, &mut listen)
+        };
+        let llama = package.tensors.with(load).lift()?;
         let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: None };
         // The GPU has no ops of the tower yet; its rows come to the text model through the host anyway.
         let mut vision_device = match (kind, &package.vision) {
@@ -73,6 +87,7 @@ impl Loaded {
             experts: config.n_experts,
             chunk: self.llama.layers.chunk().and_then(|n| usize::try_from(n).ok()),
             device: device.name,
+            placement: describe(&self.llama),
             fallback: None,
             vision_device: self.vision_device.as_ref().map(|device| device.info().name),
             kernels: device
@@ -93,16 +108,22 @@ impl Loaded {
     }
 }
 
-/// Refuses a model in formats that the device has no kernels for now, and not at its first token.
-fn check_formats(package: &Package, device: &dyn Device) -> Result<(), Error> {
-    let kernels = device.info().kernels;
-    let all = formats(&package.tensors.list());
-    // What is no format of weights belongs to tensors that no model reads.
-    let mut used = all.iter().filter_map(|f| DType::from_name(&f.format));
-    match used.find(|t| kernels.iter().all(|(known, _)| known != t)) {
+/// Refuses a model with weights in formats that the device has no kernels for now, and not at its first token.
+fn check_formats(
+    package: &Package,
+    placement: &puna_llama::Placement,
+    device: &dyn Device,
+) -> Result<(), Error> {
+    let info = device.info();
+    let (config, watch) = (package.config.clone(), &mut LoadWatch::default());
+    let load = |source: &dyn TensorSource| {
+        Llama::load_placed(config, source, &mut PlanDevice::new(), placement, watch)
+    };
+    let llama = package.tensors.with(load).lift()?;
+    let mut here = llama.mats().filter(|(place, _)| *place == DEVICE).map(|(_, mat)| mat.dtype);
+    match here.find(|t| info.kernels.iter().all(|(known, _)| known != t)) {
         Some(format) => {
-            let name = device.info().name;
-            Err(Error::unsupported(format_args!("{name}: no kernels for weights in {format}")))
+            Err(Error::unsupported(format_args!("{}: no kernels for weights in {format}", info.name)))
         }
         None => Ok(()),
     }

@@ -4,7 +4,7 @@ use crate::error::{Error, Lift};
 use crate::load::Loaded;
 use crate::options::PromptFormat;
 use crate::package::Package;
-use crate::{DeviceKind, LoadOptions, ModelInfo, Session, SessionOptions};
+use crate::{DeviceKind, LoadOptions, ModelInfo, Placement, Session, SessionOptions, placement};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -79,9 +79,11 @@ impl Model {
     }
 
     fn load(package: Package, options: &LoadOptions) -> Result<Model, Error> {
-        let (loaded, fallback) = match Loaded::new(&package, options.device.unwrap_or_default(), options) {
+        let (kind, placement) = placement::chosen(options);
+        let (loaded, fallback) = match Loaded::new(&package, kind, placement, options) {
             Err(why) if options.cpu_fallback == Some(true) && why.kind().is_of_device() => {
-                (Loaded::new(&package, DeviceKind::Cpu, options)?, Some(why.to_string()))
+                let on_cpu = Loaded::new(&package, DeviceKind::Cpu, Placement::default(), options)?;
+                (on_cpu, Some(why.to_string()))
             }
             loaded => (loaded?, None),
         };
@@ -132,7 +134,7 @@ impl Model {
     ) -> Result<crate::MemoryPlan, Error> {
         let path = path.as_ref();
         crate::error::Place::place(
-            crate::MemoryPlan::new(&Package::open(path, options)?, session),
+            crate::MemoryPlan::new(&Package::open(path, options)?, options, session),
             path.display(),
         )
     }

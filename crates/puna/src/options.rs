@@ -1,6 +1,6 @@
 //! What a caller can choose when a model is opened or a session is started.
 
-use crate::{DeviceKind, Progress};
+use crate::{DeviceKind, Placement, Progress};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -45,6 +45,9 @@ pub(crate) type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 pub struct LoadOptions {
     /// What computes. Default: the processor.
     pub device: Option<DeviceKind>,
+    /// Which groups of weights live on that device; the processor has the rest. Default: all on the device. Without a
+    /// [`device`](Self#structfield.device), a placement means the GPU.
+    pub placement: Option<Placement>,
     /// Whether the processor computes where the GPU that was asked for cannot: there is none, it is too weak, its driver or
     /// its memory refuses. [`ModelInfo::fallback`](crate::ModelInfo) tells of it. Default: it does not, and opening the
     /// model ends with the error.
@@ -80,6 +83,13 @@ impl LoadOptions {
     #[must_use]
     pub fn device(mut self, device: DeviceKind) -> Self {
         self.device = Some(device);
+        self
+    }
+
+    /// Chooses which groups of weights live on the device; the processor has the rest.
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = Some(placement);
         self
     }
 
@@ -170,7 +180,9 @@ impl fmt::Debug for LoadOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut s = f.debug_struct("LoadOptions");
         s.field("device", &self.device).field("threads", &self.threads).field("isa", &self.isa);
-        s.field("activations", &self.activations).field("cpu_fallback", &self.cpu_fallback);
+        s.field("activations", &self.activations)
+            .field("placement", &self.placement)
+            .field("cpu_fallback", &self.cpu_fallback);
         #[cfg(feature = "std")]
         s.field("file_access", &self.file_access).field("mmproj", &self.mmproj);
         s.field("overrides", &self.overrides).field("limits", &self.limits).finish_non_exhaustive()

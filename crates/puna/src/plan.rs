@@ -5,13 +5,15 @@ use crate::error::{Error, Lift};
 #[cfg(feature = "std")]
 use crate::package::Package;
 #[cfg(feature = "std")]
+use crate::placement::{CPU, DEVICE, chosen};
+#[cfg(feature = "std")]
 use crate::session::state_options;
 #[cfg(feature = "std")]
 use puna_core::{PlanDevice, plan::Tally};
 #[cfg(feature = "std")]
 use puna_llama::vision::{Encode, Tiles};
 #[cfg(feature = "std")]
-use puna_llama::{LoadWatch, Vision};
+use puna_llama::{LoadWatch, TensorSource, Vision};
 
 /// A memory plan; see [`Model::plan`](crate::Model::plan). All sizes are bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,44 @@ pub struct MemoryPlan {
     pub kv_per_token: u64,
     /// Multiplications of that token.
     pub multiply_adds_per_token: u64,
+    /// Of all this but the vision tower, what the chosen device has.
+    pub device: Share,
+    /// What the processor has beside it; see [`Placement`](crate::Placement).
+    pub cpu: Share,
+}
+
+/// One device's part of a [`MemoryPlan`], in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Share {
+    /// Weights.
+    pub weights: u64,
+    /// Keys and values of a full context.
+    pub kv: u64,
+    /// Activations of the largest batch.
+    pub activations: u64,
+    /// Weights read for each decoded token.
+    pub weights_per_token: u64,
+    /// Rows of activations that come from the other device for each decoded token.
+    pub moved_per_token: u64,
+}
+
+impl Share {
+    /// What is held.
+    pub fn total(&self) -> u64 {
+        self.weights.saturating_add(self.kv).saturating_add(self.activations)
+    }
+
+    #[cfg(feature = "std")]
+    fn of(plan: &puna_llama::Plan) -> Share {
+        Share {
+            weights: plan.weight_bytes,
+            kv: plan.kv_bytes,
+            activations: plan.scratch_bytes,
+            weights_per_token: plan.weight_bytes_per_token,
+            moved_per_token: plan.moved_bytes_per_token,
+        }
+    }
 }
 
 impl MemoryPlan {
@@ -47,10 +87,21 @@ impl MemoryPlan {
     }
 
     #[cfg(feature = "std")]
-    pub(crate) fn new(package: &Package, options: &crate::SessionOptions) -> Result<Self, Error> {
+    pub(crate) fn new(
+        package: &Package,
+        load: &crate::LoadOptions,
+        options: &crate::SessionOptions,
+    ) -> Result<Self, Error> {
         let state = state_options(&package.config, options);
+        let (_, placement) = chosen(load);
+        let placement = placement.of(package)?;
         let config = package.config.clone();
-        let plan = package.tensors.with(|source| puna_llama::plan(config, source, &state)).lift()?;
+        let plan = |source: &dyn TensorSource| puna_llama::plan_placed(config, source, &placement, &state);
+        let places = package.tensors.with(plan).lift()?;
+        let at =
+            |place| places.iter().find(|(at, _)| *at == place).map(|(_, plan)| *plan).unwrap_or_default();
+        let (near, far) = (at(DEVICE), at(CPU));
+        let plan = near.plus(far);
         let vision = vision(package)?;
         Ok(MemoryPlan {
             context: state.context.unwrap_or(package.config.context_length),
@@ -63,6 +114,8 @@ impl MemoryPlan {
             weights_per_token: plan.weight_bytes_per_token,
             kv_per_token: plan.kv_bytes_per_token,
             multiply_adds_per_token: plan.multiply_adds_per_token,
+            device: Share::of(&near),
+            cpu: Share::of(&far),
         })
     }
 }

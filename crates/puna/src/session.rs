@@ -104,6 +104,12 @@ impl Session {
         self.context().saturating_sub(self.tokens.len())
     }
 
+    /// What the device has counted for this session, as names and numbers that only grow: a GPU's `dispatches`, `submits`,
+    /// `reads` and more; `moves` and `moved bytes` of rows between devices. A processor counts nothing.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.state.device().counters()
+    }
+
     /// Bytes of cached keys and values now.
     pub fn kv_bytes(&self) -> u64 {
         self.state.kv_bytes()

@@ -2,7 +2,7 @@
 
 use super::values::{key_value, positive};
 use clap::{Args, ValueEnum};
-use puna::DeviceKind;
+use puna::{DeviceKind, Placement};
 use std::path::PathBuf;
 
 /// Flags of everything that computes.
@@ -13,6 +13,11 @@ pub(crate) struct ModelArgs {
     /// counts [default: cpu].
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<DeviceKind>,
+    /// Which weights are on the GPU: gpu (all), cpu (none), experts=cpu (routed experts on the processor), layers=N (the
+    /// first N layers on the GPU), layers=N,experts=cpu, or auto:SIZE (what fits into so many bytes of its memory, such as
+    /// auto:8G) [default: all on --device].
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) placement: Option<Placement>,
     /// Compute on the processor, with a warning, if the GPU that was asked for cannot be used.
     #[arg(long)]
     pub(crate) cpu_fallback: bool,

@@ -10,6 +10,7 @@
 mod add_rows;
 mod attend;
 mod attend_all;
+mod copy_rows;
 mod embed;
 mod expert;
 mod gelu;
@@ -26,6 +27,7 @@ mod swiglu;
 pub use add_rows::AddRows;
 pub use attend::{Attend, Window};
 pub use attend_all::AttendAll;
+pub use copy_rows::CopyRows;
 pub use embed::EmbedRows;
 pub use expert::ExpertFfn;
 pub use gelu::Gelu;
@@ -60,6 +62,7 @@ pub enum Op<'a> {
     Rope2d(Rope2d),
     AttendAll(AttendAll),
     PixelShuffle(PixelShuffle),
+    CopyRows(CopyRows),
 }
 
 impl Op<'_> {
@@ -81,6 +84,7 @@ impl Op<'_> {
             Op::Rope2d(_) => "Rope2d",
             Op::AttendAll(_) => "AttendAll",
             Op::PixelShuffle(_) => "PixelShuffle",
+            Op::CopyRows(_) => "CopyRows",
         }
     }
 
@@ -102,6 +106,7 @@ impl Op<'_> {
             Op::Rope2d(op) => op.check(),
             Op::AttendAll(op) => op.check(),
             Op::PixelShuffle(op) => op.check(),
+            Op::CopyRows(op) => op.check(),
         }
     }
 }
@@ -130,7 +135,8 @@ from_struct!(
     AddRows,
     Rope2d,
     AttendAll,
-    PixelShuffle
+    PixelShuffle,
+    CopyRows
 );
 
 /// `found == expected`, or a shape error that says which dimension of which op.

@@ -323,6 +323,10 @@ impl Device for RefDevice {
                 pixel_shuffle(d.f32s("PixelShuffle", &op.x)?, op.x.width, op.grid, op.factor, out);
                 Ok(())
             }),
+            Op::CopyRows(op) => self.with_out("CopyRows", &op.to, |d, to| {
+                copy_rows(d.f32s("CopyRows", &op.from)?, to, op.add);
+                Ok(())
+            }),
         }
     }
 

@@ -6,6 +6,7 @@
 mod add_rows;
 mod attend;
 mod attend_all;
+mod copy_rows;
 mod device;
 mod embed;
 mod expert;
@@ -23,6 +24,7 @@ mod swiglu;
 pub use add_rows::add_rows;
 pub use attend::attend;
 pub use attend_all::attend_all;
+pub use copy_rows::copy_rows;
 pub use device::RefDevice;
 pub use embed::embed_rows;
 pub use expert::expert_ffn;

@@ -2,6 +2,7 @@
 
 mod add_rows;
 mod attend;
+mod copy_rows;
 mod embed;
 mod expert;
 mod gelu;
@@ -19,6 +20,7 @@ mod swiglu;
 
 pub(crate) use add_rows::add_rows;
 pub(crate) use attend::{attend, attend_all};
+pub(crate) use copy_rows::copy_rows;
 pub(crate) use embed::embed_rows;
 pub(crate) use expert::{Grouping, expert_ffn};
 pub(crate) use gelu::gelu;

@@ -1,6 +1,7 @@
 //! How each op becomes dispatches: one file per op.
 
 mod attend;
+mod copy_rows;
 mod embed;
 mod expert;
 mod kv_append;
@@ -49,6 +50,7 @@ impl<'a> Ops<'a> {
             Op::SwiGlu(op) => self.swiglu(op),
             Op::Route(op) => self.route(op),
             Op::ExpertFfn(op) => self.expert_ffn(op),
+            Op::CopyRows(op) => self.copy_rows(op),
             // The vision tower runs on another device; its rows come here through `Device::write`.
             Op::LayerNorm(_)
             | Op::Gelu(_)

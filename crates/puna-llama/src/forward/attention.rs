@@ -23,7 +23,7 @@ impl Llama {
         linear(device, a, &w.k, k, false)?;
         linear(device, a, &w.v, v, false)?;
         if kind.rope {
-            issue(device, self.prepare(k, pos, kind))?;
+            issue(device, self.prepare(k, pos, kind, w))?;
         }
         issue(device, KvAppend { k, v, kv, pos })
     }
@@ -44,7 +44,7 @@ impl Llama {
         linear(device, a, &w.q, q, false)?;
         let temperature = self.config.temperature.filter(|_| kind.temperature);
         if kind.rope || temperature.is_some() {
-            issue(device, QkPrepare { temperature, ..self.prepare(q, pos, kind) })?;
+            issue(device, QkPrepare { temperature, ..self.prepare(q, pos, kind, w) })?;
         }
         let scale = 1.0 / libm::sqrtf(self.config.head_dim as f32);
         issue(device, Attend { q, kv, out, pos, scale, window: kind.window })?;
@@ -52,8 +52,8 @@ impl Llama {
     }
 
     /// Rotation and norm, where the layer has them: alike for queries and keys.
-    fn prepare(&self, x: Rows, pos: u64, kind: LayerKind) -> QkPrepare {
-        let rope = Rope { inv_freq: self.weights.inv_freq, pairs: self.config.rope.pairs };
+    fn prepare(&self, x: Rows, pos: u64, kind: LayerKind, w: &LayerWeights) -> QkPrepare {
+        let rope = Rope { inv_freq: w.inv_freq, pairs: self.config.rope.pairs };
         QkPrepare {
             x,
             head_dim: self.config.head_dim,

@@ -3,15 +3,16 @@
 use super::{Batch, Llama, Pass, State, issue};
 use crate::Result;
 use crate::scratch::LOGIT_ROWS;
-use puna_core::Device;
 use puna_core::ops::MatMul;
+use puna_core::{Device, Place, Rows};
 
 impl Llama {
-    /// Logits of the last `batch.wanted` rows, handed to `pass.logits` in order; the last piece stays in `state`.
+    /// Logits of the last `batch.wanted` rows of `h`, which is `here`, handed to `pass.logits` in order; the last piece stays in `state`.
     pub(super) fn head(
         &self,
         device: &mut dyn Device,
         state: &mut State,
+        (here, h): (Place, Rows),
         batch: Batch,
         pass: &mut Pass<'_>,
     ) -> Result<()> {
@@ -19,9 +20,10 @@ impl Llama {
         while row < batch.n {
             let n = (batch.n - row).min(LOGIT_ROWS);
             state.reserve_logits(n, device)?;
-            let s = &state.scratch;
+            let h = self.bring(device, state, h.slice(row, n), (here, self.placement.head))?;
+            let s = state.scratch(self.placement.head)?;
             let (normed, logits) = (s.normed(n), s.logits(n));
-            self.rms_norm(device, s.h(batch.n).slice(row, n), self.weights.norm, normed)?;
+            self.rms_norm(device, h, self.weights.norm, normed)?;
             issue(device, MatMul { x: normed, w: &self.weights.head, bias: None, out: logits, add: false })?;
             let values = state.read_logits(device, logits)?;
             if let Some(sink) = &mut pass.logits {

@@ -10,9 +10,9 @@ pub use state::{HiddenSink, LogitSink, Pass, State, StateOptions, Want};
 
 use crate::vision::Embed;
 use crate::weights::{Ffn, LayerWeights, LoadWatch, Names, TensorSource, Weights};
-use crate::{Config, LayerKind, LayerTable, LlamaError, Result};
-use puna_core::ops::{EmbedRows, RmsNorm};
-use puna_core::{Device, DeviceError, Op, Rows, Vector};
+use crate::{Config, LayerKind, LayerTable, LlamaError, Placement, Result};
+use puna_core::ops::{CopyRows, EmbedRows, RmsNorm};
+use puna_core::{Device, DeviceError, Op, Place, Rows, Vector};
 
 /// A model whose weights are on a device. It holds no state; forks of that device share it.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Llama {
     pub config: Config,
     /// What every layer is.
     pub layers: LayerTable,
+    /// Where it is on the device.
+    pub placement: Placement,
     /// The matrices.
     pub weights: Weights,
 }
@@ -43,20 +45,38 @@ impl Llama {
     /// A tensor that is missing or of another shape than `config` says, values that are not finite where they must be,
     /// a cancelled load, a device that refuses.
     pub fn load(
-        mut config: Config,
+        config: Config,
         tensors: &dyn TensorSource,
         device: &mut dyn Device,
         watch: &mut LoadWatch<'_>,
     ) -> Result<Llama> {
+        Self::load_placed(config, tensors, device, &Placement::default(), watch)
+    }
+
+    /// As [`load`](Self::load), with groups of weights at several places of the device.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); a place that the device does not have.
+    pub fn load_placed(
+        mut config: Config,
+        tensors: &dyn TensorSource,
+        device: &mut dyn Device,
+        placement: &Placement,
+        watch: &mut LoadWatch<'_>,
+    ) -> Result<Llama> {
         config.validate()?;
+        let mut placement = placement.clone();
+        if config.tied_embeddings {
+            placement.embed = placement.head;
+        }
         let names = Names::detect(config.architecture, tensors)?;
         let layers = LayerTable::new(&config, &names, tensors)?;
-        let weights = Weights::bind(&mut config, &layers, &names, tensors, device, watch)?;
+        let weights = Weights::bind(&mut config, &layers, &names, tensors, device, &placement, watch)?;
         config.moe_layers = layers.iter().map(|layer| layer.moe).collect();
         if !config.moe_layers.contains(&true) {
             (config.n_experts, config.n_experts_used, config.ff_expert, config.ff_shared) = (0, 0, 0, 0);
         }
-        Ok(Llama { config, layers, weights })
+        Ok(Llama { config, layers, placement, weights })
     }
 
     /// Runs `tokens` at the positions that follow what `state` holds, in batches that end at chunk boundaries.
@@ -77,7 +97,7 @@ impl Llama {
         let mut done = 0;
         while let Some(rest) = tokens.get(done..).filter(|rest| !rest.is_empty()) {
             let pos = state.len();
-            let n = self.batch_len(pos, rest.len().min(state.scratch.batch));
+            let n = self.batch_len(pos, rest.len().min(state.batch()));
             let wanted = (done + n).saturating_sub(first_wanted.max(done));
             let batch = Batch { pos, n, wanted };
             state.kv.reserve(device, n)?;
@@ -133,7 +153,8 @@ impl Llama {
         batch: Batch,
         pass: &mut Pass<'_>,
     ) -> Result<()> {
-        let h = state.scratch.h(batch.n);
+        let mut here = self.placement.embed;
+        let mut h = state.scratch(here)?.h(batch.n);
         issue(device, EmbedRows { table: &self.weights.embed, tokens, out: h })?;
         let (from, to) = (batch.pos, batch.pos + batch.n as u64);
         for (at, rows) in pass.embeds.iter().filter_map(|embed| embed.overlap(from, to)) {
@@ -146,12 +167,31 @@ impl Llama {
             // After the last layer only the wanted rows matter, unless somebody looks at all of them.
             let last = i + 1 == self.layers.len() && pass.hidden.is_none();
             let tail = if last { batch.wanted } else { batch.n };
+            let there = self.placement.layer(i).layer;
+            h = self.bring(device, state, h, (here, there))?;
+            here = there;
             self.layer(device, state, i, (kind, w), batch, tail)?;
             if let Some(hidden) = &mut pass.hidden {
                 state.observe(device, h, |rows| hidden(i, batch.pos, rows))?;
             }
         }
-        self.head(device, state, batch, pass)
+        self.head(device, state, (here, h), batch, pass)
+    }
+
+    /// Rows of the residual stream at another place.
+    fn bring(
+        &self,
+        device: &mut dyn Device,
+        state: &State,
+        h: Rows,
+        (here, there): (Place, Place),
+    ) -> Result<Rows> {
+        if here == there {
+            return Ok(h);
+        }
+        let to = Rows { buf: state.scratch(there)?.h(h.n_rows).buf, ..h };
+        issue(device, CopyRows { from: h, to, add: false })?;
+        Ok(to)
     }
 
     /// One layer. Keys and values of all rows enter the cache; the rest is done for the last `tail` rows.
@@ -164,7 +204,8 @@ impl Llama {
         batch: Batch,
         tail: usize,
     ) -> Result<()> {
-        let (s, first) = (&state.scratch, batch.n - tail);
+        let places = self.placement.layer(i);
+        let (s, first) = (state.scratch(places.layer)?, batch.n - tail);
         let h = s.h(batch.n);
 
         let a = s.normed(batch.n);
@@ -181,7 +222,8 @@ impl Llama {
         self.rms_norm(device, h, w.ffn_norm, y)?;
         match &w.ffn {
             Ffn::Dense(ffn) => self.dense(device, s, ffn, y, h),
-            Ffn::Moe(ffn) => self.moe(device, s, ffn, y, h),
+            Ffn::Moe(ffn) if places.experts == places.layer => self.moe(device, s, ffn, y, h),
+            Ffn::Moe(ffn) => self.moe_apart(device, (s, state.scratch(places.experts)?), ffn, y, h),
         }
     }
 

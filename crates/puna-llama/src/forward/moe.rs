@@ -4,7 +4,7 @@ use super::{Llama, issue};
 use crate::Result;
 use crate::scratch::Scratch;
 use crate::weights::Moe;
-use puna_core::ops::{ExpertFfn, Route};
+use puna_core::ops::{CopyRows, ExpertFfn, Route};
 use puna_core::{Device, DeviceError, Rows};
 
 impl Llama {
@@ -14,5 +14,25 @@ impl Llama {
         issue(device, Route { x: y, router: &w.router, picks })?;
         self.dense(device, s, &w.shared, y, h)?;
         issue(device, ExpertFfn { x: y, experts: &w.experts, picks, out: h })
+    }
+
+    /// The same with the router and its experts at another place: they work there while the shared expert is computed here.
+    pub(super) fn moe_apart(
+        &self,
+        device: &mut dyn Device,
+        (s, far): (&Scratch, &Scratch),
+        w: &Moe,
+        y: Rows,
+        h: Rows,
+    ) -> Result<()> {
+        let picks = far.picks().ok_or(DeviceError::Handle { op: "Route", what: "picks" })?;
+        let (x, sum) = (far.normed(y.n_rows), far.h(y.n_rows));
+        issue(device, CopyRows { from: y, to: x, add: false })?;
+        // Recorded before anything waits: a device that computes later begins when the first op goes elsewhere.
+        self.dense(device, s, &w.shared, y, h)?;
+        issue(device, CopyRows { from: far.zeros(y.n_rows), to: sum, add: false })?;
+        issue(device, Route { x, router: &w.router, picks })?;
+        issue(device, ExpertFfn { x, experts: &w.experts, picks, out: sum })?;
+        issue(device, CopyRows { from: sum, to: h, add: true })
     }
 }

@@ -7,7 +7,7 @@ use crate::scratch::Scratch;
 use crate::vision::Embed;
 use crate::{LlamaError, Result};
 use alloc::vec::Vec;
-use puna_core::{Cancel, Device, Elem, Rows};
+use puna_core::{Cancel, Device, DeviceError, Elem, Place, Rows};
 
 /// How a state is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,9 @@ impl Pass<'_> {
 #[derive(Clone, Debug)]
 pub struct State {
     pub(crate) kv: KvCache,
-    pub(super) scratch: Scratch,
+    /// One for each place in use.
+    scratches: Vec<Scratch>,
+    head: Place,
     context: usize,
     /// The last piece of logits read.
     logits: Vec<f32>,
@@ -106,12 +108,12 @@ impl State {
         if options.kv == Elem::U32 {
             return Err(LlamaError::config("key/value format", "F16 or F32", "U32"));
         }
-        let kv = KvCache::new(config, &llama.layers, context, options.kv)?;
+        let kv = KvCache::new(config, &llama.layers, &llama.placement, context, options.kv)?;
         let vocab = config.vocab_size;
         let mut logits = with_capacity(vocab)?;
         logits.resize(vocab, 0.0);
-        let scratch = Scratch::new(config, options.batch.min(context), device)?;
-        Ok(State { kv, scratch, context, logits, vocab })
+        let scratches = Scratch::all(llama, options.batch.min(context), device)?;
+        Ok(State { kv, scratches, head: llama.placement.head, context, logits, vocab })
     }
 
     /// Positions fed and cached.
@@ -122,6 +124,17 @@ impl State {
     /// Whether nothing was fed.
     pub fn is_empty(&self) -> bool {
         self.kv.is_empty()
+    }
+
+    /// Most rows computed at once.
+    pub(super) fn batch(&self) -> usize {
+        self.scratches.first().map_or(0, |scratch| scratch.batch)
+    }
+
+    /// The activations at a place.
+    pub(super) fn scratch(&self, place: Place) -> Result<&Scratch> {
+        let found = self.scratches.iter().find(|scratch| scratch.place == place);
+        Ok(found.ok_or(DeviceError::Handle { op: "forward", what: "place" })?)
     }
 
     /// Most positions.
@@ -148,7 +161,9 @@ impl State {
         let len = n.saturating_mul(self.vocab);
         let more = len.saturating_sub(self.logits.len());
         self.logits.try_reserve_exact(more).map_err(|_| LlamaError::out_of_memory::<f32>(len))?;
-        self.scratch.reserve_logits(n, device)?;
+        if let Some(scratch) = self.scratches.iter_mut().find(|scratch| scratch.place == self.head) {
+            scratch.reserve_logits(n, device)?;
+        }
         self.logits.resize(len, 0.0);
         Ok(())
     }

@@ -38,13 +38,16 @@ impl Imatrix {
     ///
     /// # Errors
     /// [`LlamaError::EmptyPrompt`] for a text shorter than a chunk, [`LlamaError::TensorValue`] for activations that are
-    /// not finite, and as [`Llama::forward`].
+    /// not finite, [`LlamaError::Unsupported`] for a model at several places, and as [`Llama::forward`].
     pub fn collect(
         llama: &Llama,
         device: &mut dyn Device,
         text: Chunks<'_>,
         listen: &mut Listen<'_>,
     ) -> Result<Imatrix> {
+        if llama.placement.places(llama.layers.len()).len() > 1 {
+            return Err(LlamaError::unsupported("importance matrix", "a model at one place", "several"));
+        }
         let size = text.size.max(1);
         let total = (text.tokens.len() / size).min(text.most.unwrap_or(usize::MAX));
         if total == 0 {

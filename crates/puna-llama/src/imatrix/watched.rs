@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use puna_core::ops::{ExpertFfn, MatMul, Picks, Route, SwiGlu};
 use puna_core::reference::choose;
-use puna_core::{Buf, Device, DeviceError, DeviceInfo, Elem, Mat, Op, Region, Rows, Weight};
+use puna_core::{Buf, Device, DeviceError, DeviceInfo, Elem, Mat, Op, Place, Region, Rows, Weight};
 
 /// Which matrix of which tensor lies where on the device.
 pub(super) type Places = BTreeMap<(u32, usize), (usize, usize)>;
@@ -162,6 +162,14 @@ impl Device for Watched<'_> {
 
     fn alloc(&mut self, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
         self.device.alloc(elem, len)
+    }
+
+    fn load_at(&mut self, place: Place, region: &Region) -> Result<Weight, DeviceError> {
+        self.device.load_at(place, region)
+    }
+
+    fn alloc_at(&mut self, place: Place, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
+        self.device.alloc_at(place, elem, len)
     }
 
     fn free(&mut self, buf: Buf) {

@@ -1,6 +1,7 @@
 //! The cache of a chunked layer: at most one chunk, whose slots serve the next chunk when its boundary is crossed.
 
 use super::Blocks;
+use puna_core::Place;
 use puna_core::ops::Window;
 
 /// Slot `s` holds position `first + s`, and `first` is a multiple of the chunk size.
@@ -12,9 +13,9 @@ pub(super) struct ChunkCache {
 }
 
 impl ChunkCache {
-    pub(super) fn new(size: u64, most_block_tokens: usize) -> Self {
+    pub(super) fn new(size: u64, most_block_tokens: usize, place: Place) -> Self {
         let tokens = usize::try_from(size).map_or(most_block_tokens, |size| size.min(most_block_tokens));
-        ChunkCache { blocks: Blocks::new(tokens), first: 0, size }
+        ChunkCache { blocks: Blocks::new(tokens, place), first: 0, size }
     }
 
     /// The beginning of the chunk of `pos`.

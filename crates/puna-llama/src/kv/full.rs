@@ -1,6 +1,7 @@
 //! The cache of a layer that sees everything: blocks are added as positions come, and none is ever copied.
 
 use super::Blocks;
+use puna_core::Place;
 
 /// Slot `p` holds position `p`.
 #[derive(Clone, Debug)]
@@ -9,7 +10,7 @@ pub(super) struct FullCache {
 }
 
 impl FullCache {
-    pub(super) const fn new(block_tokens: usize) -> Self {
-        FullCache { blocks: Blocks::new(block_tokens) }
+    pub(super) const fn new(block_tokens: usize, place: Place) -> Self {
+        FullCache { blocks: Blocks::new(block_tokens, place) }
     }
 }

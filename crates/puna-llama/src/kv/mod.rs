@@ -4,12 +4,12 @@ mod chunk;
 mod full;
 
 use crate::error::with_capacity;
-use crate::{Config, LayerTable, LlamaError, Result};
+use crate::{Config, LayerTable, LlamaError, Placement, Result};
 use alloc::vec::Vec;
 use chunk::ChunkCache;
 use full::FullCache;
 use puna_core::ops::Window;
-use puna_core::{Buf, Device, Elem, KvView};
+use puna_core::{Buf, Device, Elem, KvView, Place};
 
 /// Positions of a block, where neither the context nor the chunk is smaller.
 pub const BLOCK_TOKENS: usize = 256;
@@ -87,20 +87,21 @@ impl LayerCache {
 struct Blocks {
     bufs: Vec<Buf>,
     tokens: usize,
+    place: Place,
     /// Blocks that hold counted positions; those after them were added for a batch that is not done yet.
     kept: usize,
 }
 
 impl Blocks {
-    const fn new(tokens: usize) -> Self {
-        Blocks { bufs: Vec::new(), tokens, kept: 0 }
+    const fn new(tokens: usize, place: Place) -> Self {
+        Blocks { bufs: Vec::new(), tokens, place, kept: 0 }
     }
 
     /// Adds blocks until there are `slots` slots. Those added before a refusal stay until [`undo`](Self::undo).
     fn grow(&mut self, device: &mut dyn Device, shape: &BlockShape, slots: u64) -> Result<()> {
         while ((self.bufs.len() * self.tokens) as u64) < slots {
             self.bufs.try_reserve(1).map_err(|_| LlamaError::out_of_memory::<Buf>(1))?;
-            self.bufs.push(device.alloc(shape.elem, shape.len(self.tokens))?);
+            self.bufs.push(device.alloc_at(self.place, shape.elem, shape.len(self.tokens))?);
         }
         Ok(())
     }
@@ -124,17 +125,27 @@ impl Blocks {
 }
 
 impl KvCache {
-    /// Empty caches for the layers of `table`, for at most `context` positions. Nothing is allocated on a device yet.
+    /// Empty caches for the layers of `table`, for at most `context` positions, each at the place of its layer. Nothing is
+    /// allocated on a device yet.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn new(config: &Config, table: &LayerTable, context: usize, elem: Elem) -> Result<KvCache> {
+    pub fn new(
+        config: &Config,
+        table: &LayerTable,
+        placement: &Placement,
+        context: usize,
+        elem: Elem,
+    ) -> Result<KvCache> {
         let shape = BlockShape { n_kv_heads: config.n_kv_heads, head_dim: config.head_dim, elem };
         let most = BLOCK_TOKENS.min(context).max(1);
         let mut layers = with_capacity(table.len())?;
-        layers.extend(table.iter().map(|layer| match layer.window {
-            Window::Full => LayerCache::Full(FullCache::new(most)),
-            Window::Chunk(size) => LayerCache::Chunk(ChunkCache::new(size, most)),
+        layers.extend(table.iter().enumerate().map(|(i, layer)| {
+            let place = placement.layer(i).layer;
+            match layer.window {
+                Window::Full => LayerCache::Full(FullCache::new(most, place)),
+                Window::Chunk(size) => LayerCache::Chunk(ChunkCache::new(size, most, place)),
+            }
         }));
         Ok(KvCache { layers, shape, len: 0 })
     }
@@ -151,8 +162,17 @@ impl KvCache {
 
     /// Bytes of all blocks allocated so far.
     pub fn bytes(&self) -> u64 {
-        let block = |b: &Blocks| (b.bufs.len() * self.shape.len(b.tokens) * self.shape.elem.bytes()) as u64;
-        self.layers.iter().map(|layer| block(layer.blocks())).sum()
+        self.layers.iter().map(|layer| self.block_bytes(layer.blocks())).sum()
+    }
+
+    /// Bytes of those at one place.
+    pub(crate) fn bytes_at(&self, place: Place) -> u64 {
+        let here = self.layers.iter().map(LayerCache::blocks).filter(|blocks| blocks.place == place);
+        here.map(|blocks| self.block_bytes(blocks)).sum()
+    }
+
+    fn block_bytes(&self, b: &Blocks) -> u64 {
+        (b.bufs.len() * self.shape.len(b.tokens) * self.shape.elem.bytes()) as u64
     }
 
     /// Makes room for `n` more positions, which must not cross a chunk boundary. Chunked layers that stand at the end

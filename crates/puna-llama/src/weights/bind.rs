@@ -4,21 +4,22 @@ use super::names::{Part, Proj};
 use super::{LoadProgress, LoadWatch, Names, Tensor, TensorSource};
 use crate::config::RopeScaling;
 use crate::error::with_capacity;
-use crate::{Config, LayerTable, LlamaError, Result, rope};
+use crate::{Config, LayerPlaces, LayerTable, LlamaError, Placement, Result, rope};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Display;
 use puna_core::quant::dequantize_row;
-use puna_core::{Device, Expert, Layout, Mat, Region, Vector};
+use puna_core::{Device, Expert, Layout, Mat, Place, Region, Vector};
+
+/// What a file calls its own rotary divisors.
+const DIVISORS: &str = "rope_freqs.weight";
 
 /// Everything the forward pass multiplies with.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// `[vocab, hidden]`.
     pub embed: Mat,
-    /// Rotary frequencies, `n_rot / 2` values.
-    pub inv_freq: Vector,
     /// Layers in order.
     pub layers: Vec<LayerWeights>,
     /// The final norm, `hidden` values.
@@ -30,6 +31,8 @@ pub struct Weights {
 /// One layer.
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
+    /// Rotary frequencies, `n_rot / 2` values: the same for all layers at one place.
+    pub inv_freq: Vector,
     /// Norm before attention.
     pub attn_norm: Vector,
     /// `hidden` to `n_heads * head_dim`.
@@ -90,26 +93,31 @@ pub struct Moe {
 }
 
 impl Weights {
-    /// Binds all tensors of the text model. Where the file brings its own rotary divisors, `config` takes them over.
+    /// Binds all tensors of the text model, each at its place. Where the file brings its own rotary divisors, `config` takes
+    /// them over.
     pub(crate) fn bind(
         config: &mut Config,
         table: &LayerTable,
         names: &Names,
         tensors: &dyn TensorSource,
         device: &mut dyn Device,
+        placement: &Placement,
         watch: &mut LoadWatch<'_>,
     ) -> Result<Weights> {
         let (vocab, hidden) = (config.vocab_size, config.hidden);
-        let mut binder = Binder { config, names, file: Loader::new(tensors, device, watch) };
+        let file = Loader::new(tensors, device, watch);
+        let mut binder = Binder { config, names, file, frequencies: Vec::new() };
+        binder.file.place = placement.embed;
         let embed = binder.file.matrix(&names.embed(), vocab, hidden)?;
-        let inv_freq = binder.inv_freq()?;
+        binder.own_divisors()?;
         let mut layers = with_capacity(table.len())?;
         for (i, kind) in table.iter().enumerate() {
-            layers.push(binder.layer(i, kind.moe)?);
+            layers.push(binder.layer(i, kind.moe, placement.layer(i))?);
         }
+        binder.file.place = placement.head;
         let norm = binder.file.vector(&names.norm(), hidden)?;
         let head = binder.head(embed)?;
-        Ok(Weights { embed, inv_freq, layers, norm, head })
+        Ok(Weights { embed, layers, norm, head })
     }
 }
 
@@ -119,6 +127,8 @@ pub(crate) struct Loader<'a, 'w> {
     device: &'a mut dyn Device,
     watch: &'a mut LoadWatch<'w>,
     progress: LoadProgress,
+    /// Where the device puts what comes next.
+    pub(super) place: Place,
 }
 
 impl<'a, 'w> Loader<'a, 'w> {
@@ -128,7 +138,7 @@ impl<'a, 'w> Loader<'a, 'w> {
         watch: &'a mut LoadWatch<'w>,
     ) -> Self {
         let progress = LoadProgress { total_bytes: tensors.total_bytes(), ..LoadProgress::default() };
-        Loader { tensors, device, watch, progress }
+        Loader { tensors, device, watch, progress, place: Place(0) }
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
@@ -154,7 +164,7 @@ impl<'a, 'w> Loader<'a, 'w> {
             let expected = format!("{n_rows} rows of {row_bytes} bytes");
             return Err(LlamaError::tensor(name, expected, format!("{found} bytes")));
         }
-        let weight = self.device.load(&tensor.region)?;
+        let weight = self.device.load_at(self.place, &tensor.region)?;
         self.progress.tensors += 1;
         self.progress.bytes = self.progress.bytes.saturating_add(found as u64);
         if let Some(progress) = &mut self.watch.progress {
@@ -196,7 +206,7 @@ impl<'a, 'w> Loader<'a, 'w> {
         }
         let mut bytes = with_capacity(len.saturating_mul(4))?;
         bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-        let weight = self.device.load(&Region::from_vec(bytes))?;
+        let weight = self.device.load_at(self.place, &Region::from_vec(bytes))?;
         Ok(Vector { weight, offset: 0, len })
     }
 }
@@ -206,17 +216,30 @@ pub(super) struct Binder<'a, 'w> {
     pub(super) config: &'a mut Config,
     pub(super) names: &'a Names,
     pub(super) file: Loader<'a, 'w>,
+    /// The rotary frequencies at the places that have them already.
+    pub(super) frequencies: Vec<(Place, Vector)>,
 }
 
 impl Binder<'_, '_> {
-    fn inv_freq(&mut self) -> Result<Vector> {
-        const NAME: &str = "rope_freqs.weight";
-        if self.file.contains(NAME) {
-            self.config.rope.scaling = RopeScaling::Divisors(values(NAME, &self.file.need(NAME)?)?);
+    /// The file's own rotary divisors, if it has some, take the place of what its configuration says.
+    fn own_divisors(&mut self) -> Result<()> {
+        if self.file.contains(DIVISORS) {
+            self.config.rope.scaling = RopeScaling::Divisors(values(DIVISORS, &self.file.need(DIVISORS)?)?);
             self.config.validate()?;
         }
+        Ok(())
+    }
+
+    /// The rotary frequencies at the place where weights go now.
+    fn inv_freq(&mut self) -> Result<Vector> {
+        let place = self.file.place;
+        if let Some((_, known)) = self.frequencies.iter().find(|(at, _)| *at == place) {
+            return Ok(*known);
+        }
         let freqs = rope::inv_freq(&self.config.rope)?;
-        self.file.upload(NAME, freqs, self.config.rope.n_rot / 2)
+        let inv_freq = self.file.upload(DIVISORS, freqs, self.config.rope.n_rot / 2)?;
+        self.frequencies.push((place, inv_freq));
+        Ok(inv_freq)
     }
 
     fn head(&mut self, embed: Mat) -> Result<Mat> {
@@ -231,21 +254,23 @@ impl Binder<'_, '_> {
         }
     }
 
-    fn layer(&mut self, i: usize, moe: bool) -> Result<LayerWeights> {
+    fn layer(&mut self, i: usize, moe: bool, places: LayerPlaces) -> Result<LayerWeights> {
         let hidden = self.config.hidden;
+        self.file.place = places.layer;
+        let inv_freq = self.inv_freq()?;
         let attn_norm = self.file.vector(&self.names.attn_norm(i), hidden)?;
         let [q, k, v] = self.qkv(i)?;
         let q_width = self.config.n_heads * self.config.head_dim;
         let o = self.linear(&self.names.attn(i, Proj::O), hidden, q_width)?;
         let ffn_norm = self.file.vector(&self.names.ffn_norm(i), hidden)?;
         let ffn = match moe {
-            true => Ffn::Moe(self.moe(i)?),
+            true => Ffn::Moe(self.moe(i, places.experts)?),
             false => {
                 let n_ff = self.config.ff_dense;
                 Ffn::Dense(self.dense(n_ff, |names, part| names.dense(i, part))?)
             }
         };
-        Ok(LayerWeights { attn_norm, q, k, v, o, ffn_norm, ffn })
+        Ok(LayerWeights { inv_freq, attn_norm, q, k, v, o, ffn_norm, ffn })
     }
 
     /// Three projections, or the rows of a fused one: queries, keys, values.
@@ -292,10 +317,11 @@ impl Binder<'_, '_> {
         Ok(Dense { gate, up, down })
     }
 
-    fn moe(&mut self, i: usize) -> Result<Moe> {
+    fn moe(&mut self, i: usize, experts: Place) -> Result<Moe> {
         let Config { hidden, n_experts, ff_shared, .. } = *self.config;
-        let router = self.file.matrix(&self.names.router(i), n_experts, hidden)?;
         let shared = self.dense(ff_shared, |names, part| names.shared(i, part))?;
+        self.file.place = experts;
+        let router = self.file.matrix(&self.names.router(i), n_experts, hidden)?;
         Ok(Moe { router, shared, experts: self.experts(i)? })
     }
 }

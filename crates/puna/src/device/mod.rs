@@ -127,7 +127,9 @@ pub(crate) fn open(kind: DeviceKind, options: &LoadOptions) -> Result<Box<dyn De
         #[cfg(feature = "gpu")]
         DeviceKind::Gpu(index) => gpu::open(index, options),
         #[cfg(not(feature = "gpu"))]
-        DeviceKind::Gpu(_) => Err(Error::unsupported("device gpu: expected a build with the feature \"gpu\"")),
+        DeviceKind::Gpu(_) => {
+            Err(Error::unsupported("device gpu: expected a build with the feature \"gpu\""))
+        }
     }
 }
 
