@@ -5,6 +5,7 @@ mod conformance;
 mod e2e;
 mod fuzzed;
 mod goldens;
+mod gpu;
 mod hostile;
 mod images;
 mod properties;

@@ -37,7 +37,7 @@ fn a_model_says_the_same_on_every_device() {
         assert_eq!(tokens(device), expected, "{device}");
     }
     let out = model.directory().join("out.npy");
-    let mut logits = |device: &str| {
+    let logits = |device: &str| {
         let args = ["--tokens", "5,6,7", "--device", device, "--activations", "f32", "--out", text(&out)];
         puna("logits", model.path(), &args).ok();
         npy::read(&out).1

@@ -1,7 +1,9 @@
 //! Small models with known answers, through the façade as an application uses it, on every kind of device.
 
+mod gpu;
 mod llamacpp;
 mod long;
+mod placement;
 mod quantize;
 mod sheet;
 mod splits;

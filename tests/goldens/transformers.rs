@@ -9,7 +9,7 @@ use puna_testkit::{Loaded, ModelDir, tolerance};
 use puna_tests::devices::devices;
 
 /// Logits, hidden states and greedy tokens of a model opened by its path.
-fn check(what: &str, model: &Model, golden: &Golden, expected: &Expected) {
+pub(super) fn check(what: &str, model: &Model, golden: &Golden, expected: &Expected) {
     let found = trace(model, &golden.prompt, 512);
     for (layer, rows) in expected.hidden.iter().enumerate() {
         for (row, &position) in rows.iter().zip(&expected.hidden_positions) {

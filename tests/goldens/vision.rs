@@ -45,7 +45,7 @@ fn score(session: &mut Session, ids: &[u32]) -> Vec<Vec<f32>> {
 }
 
 /// Features, logits and greedy tokens of an open model against transformers; pixels as they are.
-fn check(golden: &VisionGolden, model: &Model) {
+pub(super) fn check(golden: &VisionGolden, model: &Model) {
     let tower = model.info().vision.unwrap();
     assert_eq!((tower.layers, tower.tile, tower.tile_tokens), (3, 56, 4));
     for name in golden.image_names() {

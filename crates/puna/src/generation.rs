@@ -168,6 +168,11 @@ impl<'s> Generation<'s> {
         self.finish
     }
 
+    /// As [`Session::counters`], in the middle of an answer.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.session.counters()
+    }
+
     /// How much has been computed so far.
     pub fn stats(&self) -> Stats {
         self.stats

@@ -17,6 +17,9 @@ struct Figures {
     decode: f64,
     resident: Resident,
     device: String,
+    placement: Option<String>,
+    /// What the device counted for one decoded token, by name.
+    counts: Vec<(&'static str, f64)>,
     kernels: Vec<(String, String)>,
 }
 
@@ -63,7 +66,7 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
     let id = |i: usize| ((i as u64).wrapping_mul(2_654_435_761) >> 7) % vocab.max(1);
     let prompt: Vec<u32> = (0..args.prompt).map(|i| id(i + 1) as u32).collect();
     let mut session = model.session(&session_options(&options, Some(needed), true))?;
-    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+    let (mut prefill, mut decode, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     let cancel = Cancel::new();
     // The round before the first brings the weights into memory.
     for round in 0..=args.rounds {
@@ -75,6 +78,7 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
         let mut answer = session.generate(&Sampling::default()).max_tokens(args.n + 1).ignore_end();
         // The first token needs no step of its own: the prompt's logits choose it.
         answer.next().transpose()?;
+        let before = answer.counters();
         let clock = Instant::now();
         for _ in 0..args.n {
             if answer.next().transpose()?.is_none() {
@@ -82,6 +86,7 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
             }
         }
         let decode_s = clock.elapsed().as_secs_f64();
+        counts = per_token(&before, &answer.counters(), args.n);
         if round > 0 {
             prefill.push(args.prompt as f64 / prefill_s);
             decode.push(args.n as f64 / decode_s);
@@ -94,8 +99,23 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
         decode: median(&mut decode),
         resident: resident(),
         device: info.device.clone(),
+        placement: info.placement.clone(),
+        counts,
         kernels: info.kernels.clone(),
     })
+}
+
+/// What a device counted between two moments, for each of `n` tokens.
+fn per_token(
+    before: &[(&'static str, u64)],
+    after: &[(&'static str, u64)],
+    n: usize,
+) -> Vec<(&'static str, f64)> {
+    let count = |&(name, now): &(&'static str, u64)| {
+        let then = before.iter().find(|(known, _)| *known == name).map_or(0, |(_, then)| *then);
+        (name, now.saturating_sub(then) as f64 / n.max(1) as f64)
+    };
+    after.iter().map(count).collect()
 }
 
 /// From Linux's `/proc`; nothing elsewhere.
@@ -125,6 +145,8 @@ fn as_json(args: &BenchArgs, per_token: u64, results: &[Figures]) -> Value {
             "resident_bytes": f.resident.all,
             "private_bytes": f.resident.private,
             "device": f.device,
+            "placement": f.placement,
+            "per_token": f.counts.iter().map(|(n, c)| (n.to_string(), json!(c))).collect::<serde_json::Map<_, _>>(),
             "kernels": f.kernels.iter().map(|(t, k)| (t.clone(), json!(k))).collect::<serde_json::Map<_, _>>(),
         })
     };
@@ -162,6 +184,14 @@ fn as_text(args: &BenchArgs, per_token: u64, results: &[Figures]) -> String {
     out += &format!("{} of weights are read for each decoded token\n\n{}", size(per_token), table(&rows));
     if let Some(last) = results.last() {
         out += &format!("\n{}\n", last.device);
+        if let Some(placement) = &last.placement {
+            out += &format!("{placement}\n");
+        }
+        if !last.counts.is_empty() {
+            let counts =
+                last.counts.iter().map(|(name, count)| vec![name.to_string(), format!("{count:.1}")]);
+            out += &format!("for each decoded token\n{}", table(&counts.collect::<Vec<_>>()));
+        }
         out += &table(&last.kernels.iter().map(|(t, k)| vec![t.clone(), k.clone()]).collect::<Vec<_>>());
     }
     out
