@@ -55,10 +55,10 @@ fn real_models_say_the_same_as_on_the_processor() {
 }
 
 /// What the device counts while `n` tokens are decoded.
-fn counted(options: &LoadOptions, n: u64) -> impl Fn(&str) -> u64 {
+fn counted(options: LoadOptions, n: u64) -> impl Fn(&str) -> u64 {
     let golden = Golden::load("maverick");
     let file = golden.gguf_file(Rounding::F32);
-    let model = Model::open(file.path(), options).unwrap();
+    let model = Model::open(file.path(), &options).unwrap();
     let mut session = session(&model, golden.prompt.len() + n as usize + 2, 512);
     session.push_tokens(&golden.prompt).unwrap();
     let mut answer = session.generate(&Sampling::default()).ignore_end();
@@ -79,7 +79,7 @@ fn counted(options: &LoadOptions, n: u64) -> impl Fn(&str) -> u64 {
 #[test]
 fn work_per_token_is_bounded() {
     let layers = Golden::load("maverick").config["num_hidden_layers"].as_u64().unwrap();
-    let count = counted(&exact(GPU), 8);
+    let count = counted(exact(GPU), 8);
     assert_eq!((count("reads"), count("submits"), count("moves")), (8, 8, 0));
     let dispatches = count("dispatches");
     assert!(dispatches > 0 && dispatches <= 8 * (layers * 32 + 8), "{dispatches} dispatches");
@@ -93,7 +93,7 @@ fn work_per_token_is_bounded() {
     let row = model.info().hidden as u64 * 4;
     let hops = (plan.cpu.moved_per_token + plan.device.moved_per_token) / row;
     assert!(hops > 0 && hops.is_multiple_of(2) && hops <= 2 * layers, "{hops}");
-    let count = counted(&apart, 8);
+    let count = counted(apart, 8);
     assert_eq!((count("moves"), count("moved bytes")), (8 * hops, 8 * hops * row));
     assert_eq!(count("reads"), 8 * (hops / 2 + 1));
 }
