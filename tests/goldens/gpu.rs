@@ -78,17 +78,17 @@ fn counted(options: LoadOptions, n: u64) -> impl Fn(&str) -> u64 {
 /// A token is one submit and one read, and no read-back in a layer: not for the router either.
 #[test]
 fn work_per_token_is_bounded() {
-    let layers = Golden::load("maverick").config["num_hidden_layers"].as_u64().unwrap();
+    let golden = Golden::load("maverick");
+    let file = golden.gguf_file(Rounding::F32);
+    let apart = exact(GPU).placement(Placement::device().experts_on_cpu());
+    let model = Model::open(file.path(), &apart).unwrap();
+    let layers = model.info().layers as u64;
     let count = counted(exact(GPU), 8);
     assert_eq!((count("reads"), count("submits"), count("moves")), (8, 8, 0));
     let dispatches = count("dispatches");
     assert!(dispatches > 0 && dispatches <= 8 * (layers * 32 + 8), "{dispatches} dispatches");
 
     // With routed experts on the processor, one hop each way for a layer that has them.
-    let golden = Golden::load("maverick");
-    let file = golden.gguf_file(Rounding::F32);
-    let apart = exact(GPU).placement(Placement::device().experts_on_cpu());
-    let model = Model::open(file.path(), &apart).unwrap();
     let plan = Model::plan(file.path(), &apart, &SessionOptions::default().kv(KvType::F32)).unwrap();
     let row = model.info().hidden as u64 * 4;
     let hops = (plan.cpu.moved_per_token + plan.device.moved_per_token) / row;

@@ -89,10 +89,16 @@ impl Placement {
         let mut device = PlanDevice::new();
         let together =
             Llama::load_placed(config.clone(), tensors, &mut device, &Placement::default(), watch)?;
-        let activations: u64 =
-            together.plan(&mut device, options)?.iter().map(|(_, plan)| plan.scratch_bytes).sum();
+        let mut whole = crate::Plan::default();
+        for (_, plan) in together.plan(&mut device, options)? {
+            whole = whole.plus(plan);
+        }
+        let activations = whole.scratch_bytes;
 
         let mut placement = Placement::all(Place(0), n)?;
+        if whole.weight_bytes.saturating_add(whole.kv_bytes).saturating_add(activations) <= budget {
+            return Ok(placement);
+        }
         let mut held =
             weighed.iter().map(|(place, _)| bytes(*place)).sum::<u64>().saturating_add(activations);
         let mut give_up = |place: Place, to: &mut Place| {

@@ -37,11 +37,16 @@ impl Loaded {
     ) -> Result<Loaded, Error> {
         let watch = Watch::new(options);
         let placement = placement.of(package)?;
+        let places = placement.places(package.config.n_layers);
+        if !places.contains(&DEVICE) {
+            // Nothing fits: no device is opened for that.
+            return Self::new(package, DeviceKind::Cpu, Placement::default(), options);
+        }
         let mut device = device::open(kind, options)?;
         if let DeviceKind::Gpu(_) = kind {
             check_formats(package, &placement, &*device)?;
         }
-        if placement.places(package.config.n_layers).contains(&CPU) {
+        if places.contains(&CPU) {
             let both = [device, device::open(DeviceKind::Cpu, options)?];
             device = Box::new(Composite::new(Vec::from(both)).lift()?);
         }

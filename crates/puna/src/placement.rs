@@ -59,7 +59,8 @@ impl Placement {
     }
 
     /// The first `n` layers on the device, the others, the last norm and the head on the processor. The embedding table,
-    /// of which a token reads one row, is on the device with the first layer, if that is.
+    /// of which a token reads one row, is on the device with the first layer, if that is. With more than the model has,
+    /// the last norm and the head are there too.
     #[must_use]
     pub fn first_layers(n: usize) -> Self {
         Placement(Kind::Groups { layers: Some(n), experts_on_cpu: false })
@@ -114,8 +115,7 @@ impl Placement {
                 Ok(all)
             }
             Kind::Auto { bytes, context } => {
-                let mut session = crate::SessionOptions::default();
-                session.context = context;
+                let session = crate::SessionOptions { context, ..Default::default() };
                 let state = state_options(&package.config, &session);
                 let fit = |source: &dyn puna_llama::TensorSource| {
                     puna_llama::Placement::fit(&package.config, source, &state, bytes)
