@@ -18,7 +18,7 @@ pub fn command() -> PathBuf {
     path.push(format!("puna{EXE_SUFFIX}"));
     assert!(
         path.is_file(),
-        "{} is missing: run cargo build -p puna-cli --profile test (cargo xtask test does)",
+        "{} is missing: run cargo build -p puna-cli --profile test (cargo test --workspace builds it)",
         path.display()
     );
     path

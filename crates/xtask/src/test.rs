@@ -13,11 +13,8 @@ pub(crate) fn test() -> Result {
         run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })?;
     step("no_std proof", nostd::nostd)?;
-    // The end-to-end tests run the command. In the test profile it shares its libraries with the tests.
-    step("command", || {
-        run(cargo().args(["build", "--quiet", "--profile", "test", "--package", "puna-cli"]))
-    })?;
-    // Last, so that the runner's own summary is what the output ends with. Includes the documentation's examples.
+    // Last, so that the runner's own summary is what the output ends with. Builds the command, which the end-to-end
+    // tests run, for the tests of its package; includes the documentation's examples.
     step("tests", || run(cargo().args(["test", "--workspace"])))
 }
 
