@@ -61,3 +61,37 @@ fn a_missing_gpu_is_one_line_or_the_processor() {
             .contains("expected cpu, reference, gpu or gpu:INDEX")
     );
 }
+
+#[test]
+fn a_plan_tells_what_each_device_takes() {
+    let model = tiny();
+    let plan = |args: &[&str]| puna("plan", model.path(), &[args, &["--json"]].concat()).json();
+    let whole = plan(&["--device", "gpu"]);
+    assert_eq!((&whole["device"]["total"], &whole["cpu"]["total"]), (&whole["total"], &0.into()));
+    let split = plan(&["--placement", "experts=cpu"]);
+    let held = |side: &str, what: &str| split[side][what].as_u64().unwrap();
+    assert!(held("cpu", "weights") > 0 && held("device", "weights") > 0, "{split}");
+    assert_eq!(held("cpu", "kv"), 0, "keys and values live with their layers: {split}");
+    assert!(held("cpu", "moved_per_token") > 0 && held("device", "moved_per_token") > 0, "{split}");
+    let budget = held("device", "total").to_string();
+    let auto = plan(&["--placement", &format!("auto:{budget}")]);
+    assert!(auto["device"]["total"].as_u64() <= budget.parse().ok(), "{auto}");
+    let shown = puna("plan", model.path(), &["--placement", "layers=2"]).ok();
+    assert!(shown.contains("processor") && shown.contains("rows that come from the other"), "{shown}");
+    puna("plan", model.path(), &["--placement", "half"]).wrong_usage();
+}
+
+#[test]
+fn bench_counts_what_a_token_takes() {
+    let model = tiny();
+    let args = ["-p", "8", "-n", "4", "-r", "1", "--json"];
+    let bench = |more: &[&str]| puna("bench", model.path(), &[&args[..], more].concat()).json();
+    let out = bench(&["--device", "gpu"]);
+    let of = |out: &serde_json::Value, name: &str| out["results"][0]["per_token"][name].as_f64();
+    assert_eq!((of(&out, "reads"), of(&out, "submits")), (Some(1.0), Some(1.0)), "{out}");
+    assert!(of(&out, "dispatches").unwrap() > 10.0, "{out}");
+    let split = bench(&["--placement", "experts=cpu"]);
+    assert!(of(&split, "moves").unwrap() >= 2.0, "{split}");
+    assert!(split["results"][0]["placement"].as_str().unwrap().contains("routed experts of 0"), "{split}");
+    assert_eq!(bench(&[])["results"][0]["per_token"], serde_json::json!({}));
+}

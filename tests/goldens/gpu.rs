@@ -4,7 +4,6 @@
 use super::{exact, greedy_after, session, transformers, vision};
 use puna::{DeviceKind, KvType, LoadOptions, Model, Placement, Sampling, SessionOptions};
 use puna_testkit::goldens::{Golden, Rounding, VisionGolden};
-use puna_tests::fetched::smollm2;
 use std::path::{Path, PathBuf};
 
 const GPU: DeviceKind = DeviceKind::Gpu(None);
@@ -41,17 +40,15 @@ fn puna_tiny() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/puna-cli/models/puna-tiny.gguf")
 }
 
-/// 64 greedy tokens are those of the processor, which does not round activations either.
+/// 64 greedy tokens of a trained Llama 4 are those of the processor, which does not round activations either; with its
+/// routed experts there too.
 #[test]
-fn real_models_say_the_same_as_on_the_processor() {
-    for (path, prompt) in [(smollm2(), "The capital of France is"), (puna_tiny(), "Once upon a time")] {
-        let expected = answer(&path, exact(DeviceKind::Cpu), prompt, 64);
-        assert_eq!(answer(&path, exact(GPU), prompt, 64), expected, "{}", path.display());
-    }
-    // Routed experts on the processor: a short look, since the rest is as above.
+fn puna_tiny_says_the_same_as_on_the_processor() {
+    let (path, prompt) = (puna_tiny(), "Once upon a time");
+    let expected = answer(&path, exact(DeviceKind::Cpu), prompt, 64);
+    assert_eq!(answer(&path, exact(GPU), prompt, 64), expected);
     let apart = exact(GPU).placement(Placement::device().experts_on_cpu());
-    let expected = answer(&puna_tiny(), exact(DeviceKind::Cpu), "Once upon a time", 16);
-    assert_eq!(answer(&puna_tiny(), apart, "Once upon a time", 16), expected);
+    assert_eq!(answer(&path, apart, prompt, 64), expected);
 }
 
 /// What the device counts while `n` tokens are decoded.

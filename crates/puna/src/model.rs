@@ -1,6 +1,8 @@
 //! An open model: its weights on a device, its tokenizer, its template. It holds no state of any session.
 
-use crate::error::{Error, Lift};
+use crate::error::Error;
+#[cfg(feature = "tokenizer")]
+use crate::error::Lift;
 use crate::load::Loaded;
 use crate::options::PromptFormat;
 use crate::package::Package;
