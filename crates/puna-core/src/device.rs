@@ -66,9 +66,33 @@ pub trait Device: Send + Sync {
         Vec::new()
     }
 
+    /// Begins to measure how long ops take, or ends it, and says whether that can be done. What is measured takes longer
+    /// in all.
+    fn profile(&mut self, _on: bool) -> Result<bool, DeviceError> {
+        Ok(false)
+    }
+
+    /// What was measured since [`profile`](Self::profile) was switched on, the longest first.
+    fn times(&mut self) -> Result<Vec<OpTime>, DeviceError> {
+        Ok(Vec::new())
+    }
+
     /// An independent device with the same weights and a copy of every buffer under the same handles.
     /// Buffers are shared until one side writes to them.
     fn fork(&self) -> Result<Box<dyn Device>, DeviceError>;
+}
+
+/// How long a device's kernel took for an op, added up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpTime {
+    /// The op's name.
+    pub op: &'static str,
+    /// The kernel's own name.
+    pub kernel: String,
+    /// How often it ran.
+    pub runs: u64,
+    /// Nanoseconds of all runs.
+    pub nanoseconds: u64,
 }
 
 /// Facts about a device, for reports.

@@ -51,7 +51,7 @@ pub mod region;
 
 pub use cancel::Cancel;
 pub use composite::Composite;
-pub use device::{Device, DeviceInfo, Place};
+pub use device::{Device, DeviceInfo, OpTime, Place};
 pub use dtype::DType;
 pub use error::DeviceError;
 pub use handle::{Buf, Elem, Expert, KvView, Layout, Mat, Rows, Vector, Weight};

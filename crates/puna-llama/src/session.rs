@@ -49,6 +49,11 @@ impl SessionState {
         &*self.device
     }
 
+    /// The device, to be measured. Ops issued to it are not the session's.
+    pub fn device_mut(&mut self) -> &mut dyn Device {
+        &mut *self.device
+    }
+
     /// All tokens so far.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens

@@ -52,6 +52,27 @@ pub struct ModelInfo {
     pub has_template: bool,
 }
 
+/// How long a kernel took for an operation, added up; see [`Session::profile`](crate::Session::profile).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpTime {
+    /// The operation.
+    pub op: String,
+    /// The kernel that computed it.
+    pub kernel: String,
+    /// How often it ran.
+    pub runs: u64,
+    /// The time of all runs.
+    pub time: core::time::Duration,
+}
+
+impl OpTime {
+    pub(crate) fn new(time: puna_core::OpTime) -> Self {
+        let puna_core::OpTime { op, kernel, runs, nanoseconds } = time;
+        OpTime { op: op.into(), kernel, runs, time: core::time::Duration::from_nanos(nanoseconds) }
+    }
+}
+
 /// Facts about a vision tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

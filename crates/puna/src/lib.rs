@@ -132,6 +132,7 @@ mod load;
 #[cfg(feature = "std")]
 #[expect(unsafe_code, reason = "mapping a file is a promise about it that only the caller can keep")]
 mod map;
+mod measure;
 mod model;
 mod options;
 mod package;
@@ -157,7 +158,7 @@ pub use generation::{Finish, Generation, Stats};
 pub use imatrix::Imatrix;
 #[cfg(feature = "tokenizer")]
 pub use imatrix::ImatrixOptions;
-pub use info::{ModelInfo, VisionInfo};
+pub use info::{ModelInfo, OpTime, VisionInfo};
 #[cfg(feature = "std")]
 pub use map::FileAccess;
 pub use model::{Model, ModelBytes};

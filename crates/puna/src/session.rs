@@ -39,7 +39,7 @@ const DEFAULT_BATCH: usize = 512;
 /// ```
 pub struct Session {
     pub(crate) model: Model,
-    state: SessionState,
+    pub(crate) state: SessionState,
     /// All tokens: those in `state`, then those that wait.
     pub(crate) tokens: Vec<u32>,
     pub(crate) turns: Turns,
@@ -102,12 +102,6 @@ impl Session {
     /// Tokens that still fit.
     pub fn remaining(&self) -> usize {
         self.context().saturating_sub(self.tokens.len())
-    }
-
-    /// What the device has counted for this session, as names and numbers that only grow: a GPU's `dispatches`, `submits`,
-    /// `reads` and more; `moves` and `moved bytes` of rows between devices. A processor counts nothing.
-    pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.state.device().counters()
     }
 
     /// Bytes of cached keys and values now.

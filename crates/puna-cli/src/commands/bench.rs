@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use crate::load::{load_options, session_options};
 use crate::output::{self, median, size, table};
 use crate::progress::watched;
-use puna::{Cancel, Model, Sampling};
+use puna::{Cancel, Model, OpTime, Sampling, Session};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -20,6 +20,8 @@ struct Figures {
     placement: Option<String>,
     /// What the device counted for one decoded token, by name.
     counts: Vec<(&'static str, f64)>,
+    /// Where the time of decoding goes, if the device can tell.
+    times: Vec<OpTime>,
     kernels: Vec<(String, String)>,
 }
 
@@ -92,6 +94,7 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
             decode.push(args.n as f64 / decode_s);
         }
     }
+    let times = profile(&mut session, args.n)?;
     Ok(Figures {
         threads,
         load_s,
@@ -101,8 +104,26 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
         device: info.device.clone(),
         placement: info.placement.clone(),
         counts,
+        times,
         kernels: info.kernels.clone(),
     })
+}
+
+/// How long each kernel takes while `n` more tokens are decoded, one by one: a round of its own, since that is slower.
+fn profile(session: &mut Session, n: usize) -> Result<Vec<OpTime>> {
+    session.truncate(session.tokens().len().saturating_sub(n));
+    let mut answer = session.generate(&Sampling::default()).max_tokens(1).ignore_end();
+    answer.next().transpose()?;
+    drop(answer);
+    if !session.profile(true)? {
+        return Ok(Vec::new());
+    }
+    for token in session.generate(&Sampling::default()).max_tokens(n).ignore_end() {
+        token?;
+    }
+    let times = session.times()?;
+    session.profile(false)?;
+    Ok(times)
 }
 
 /// What a device counted between two moments, for each of `n` tokens.
@@ -146,6 +167,7 @@ fn as_json(args: &BenchArgs, per_token: u64, results: &[Figures]) -> Value {
             "private_bytes": f.resident.private,
             "device": f.device,
             "placement": f.placement,
+            "times": f.times.iter().map(time_json).collect::<Vec<_>>(),
             "per_token": f.counts.iter().map(|(n, c)| (n.to_string(), json!(c))).collect::<serde_json::Map<_, _>>(),
             "kernels": f.kernels.iter().map(|(t, k)| (t.clone(), json!(k))).collect::<serde_json::Map<_, _>>(),
         })
@@ -158,6 +180,10 @@ fn as_json(args: &BenchArgs, per_token: u64, results: &[Figures]) -> Value {
         "weight_bytes_per_token": per_token,
         "results": results.iter().map(one).collect::<Vec<_>>(),
     })
+}
+
+fn time_json(t: &OpTime) -> Value {
+    json!({ "op": t.op, "kernel": t.kernel, "runs": t.runs, "seconds": t.time.as_secs_f64() })
 }
 
 fn as_text(args: &BenchArgs, per_token: u64, results: &[Figures]) -> String {
@@ -191,6 +217,14 @@ fn as_text(args: &BenchArgs, per_token: u64, results: &[Figures]) -> String {
             let counts =
                 last.counts.iter().map(|(name, count)| vec![name.to_string(), format!("{count:.1}")]);
             out += &format!("for each decoded token\n{}", table(&counts.collect::<Vec<_>>()));
+        }
+        if !last.times.is_empty() {
+            let ms = |t: &OpTime| format!("{:.3} ms", t.time.as_secs_f64() * 1e3 / args.n as f64);
+            let times = last.times.iter().map(|t| {
+                vec![t.op.clone(), t.kernel.clone(), format!("{:.1}", t.runs as f64 / args.n as f64), ms(t)]
+            });
+            out += "kernels, runs and time for each decoded token, measured apart\n";
+            out += &table(&times.collect::<Vec<_>>());
         }
         out += &table(&last.kernels.iter().map(|(t, k)| vec![t.clone(), k.clone()]).collect::<Vec<_>>());
     }

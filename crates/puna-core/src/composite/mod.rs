@@ -5,7 +5,7 @@ mod local;
 mod tests;
 
 use crate::ops::CopyRows;
-use crate::{Buf, Device, DeviceError, DeviceInfo, Elem, Op, Place, Region, Rows, Weight};
+use crate::{Buf, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Place, Region, Rows, Weight};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -212,6 +212,23 @@ impl Device for Composite {
             }
         }
         all
+    }
+
+    fn profile(&mut self, on: bool) -> Result<bool, DeviceError> {
+        let mut any = false;
+        for device in &mut self.devices {
+            any |= device.profile(on)?;
+        }
+        Ok(any)
+    }
+
+    fn times(&mut self) -> Result<Vec<OpTime>, DeviceError> {
+        let mut all = Vec::new();
+        for device in &mut self.devices {
+            all.extend(device.times()?);
+        }
+        all.sort_by_key(|time| core::cmp::Reverse(time.nanoseconds));
+        Ok(all)
     }
 
     fn fork(&self) -> Result<Box<dyn Device>, DeviceError> {
