@@ -37,6 +37,21 @@ fn rate<T: Send>(threads: usize, make: impl Fn() -> T + Sync, work: impl Fn(&mut
     sums[2]
 }
 
+/// Seconds that `threads` take to do `work` once each, at the same time.
+pub(crate) fn together(threads: usize, work: impl Fn() + Sync) -> f64 {
+    let barrier = Barrier::new(threads);
+    let one = || {
+        barrier.wait();
+        let clock = Instant::now();
+        work();
+        clock.elapsed().as_secs_f64()
+    };
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).fold(0.0, f64::max)
+    })
+}
+
 /// One line of JSON for each number of threads.
 pub(crate) fn print(threads: &[usize]) {
     for &threads in threads {

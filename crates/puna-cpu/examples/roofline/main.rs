@@ -3,11 +3,13 @@
 //! `cargo run --release -p puna-cpu --example roofline [format ...]`. Matrices are larger than the last-level cache;
 //! decode is one row of activations, prefill 32 and 512. Every figure is the median of several runs.
 //!
-//! `… --example roofline -- --limits 1,2` prints only what the machine allows to so many threads at once, as JSON.
+//! `… --example roofline -- --limits 1,2` prints only what the machine allows to so many threads at once, as JSON, and
+//! `-- --attend 1,2` what attention of one row over a long context reaches with so many.
 
 #![allow(clippy::print_stdout, reason = "an example reports on the terminal")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example may fail by panicking")]
 
+mod attend;
 mod limits;
 mod memory;
 mod peak;
@@ -92,11 +94,15 @@ fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, runs: usiz
 
 fn main() {
     if let [flag, threads] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
-        && flag == "--limits"
+        && let Some(print) = match flag.as_str() {
+            "--limits" => Some(limits::print as fn(&[usize])),
+            "--attend" => Some(attend::print as fn(&[usize])),
+            _ => None,
+        }
     {
         let threads: Vec<usize> =
             threads.split(',').map(|n| n.parse().expect("numbers of threads")).collect();
-        return limits::print(&threads);
+        return print(&threads);
     }
     let wanted: Vec<DType> = std::env::args().skip(1).filter_map(|name| DType::from_name(&name)).collect();
     let isa = Isa::detect();

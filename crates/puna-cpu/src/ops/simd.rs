@@ -12,6 +12,8 @@ pub(crate) trait Simd: Copy {
     type V: Copy;
     /// Floats in a vector.
     const N: usize;
+    /// Whether halves are loaded about as fast as floats.
+    const READS_F16: bool;
 
     fn splat(self, v: f32) -> Self::V;
     /// # Safety
@@ -117,6 +119,7 @@ impl Portable {
 impl Simd for Portable {
     type V = [f32; 8];
     const N: usize = 8;
+    const READS_F16: bool = false;
 
     #[inline(always)]
     fn splat(self, v: f32) -> [f32; 8] {
@@ -223,6 +226,7 @@ mod x86 {
     impl Simd for Avx2 {
         type V = __m256;
         const N: usize = 8;
+        const READS_F16: bool = true;
 
         values! {
             splat(v: f32) -> __m256 = _mm256_set1_ps(v);
@@ -278,6 +282,7 @@ mod x86 {
     impl Simd for Avx512 {
         type V = __m512;
         const N: usize = 16;
+        const READS_F16: bool = true;
 
         values! {
             splat(v: f32) -> __m512 = _mm512_set1_ps(v);

@@ -1,18 +1,30 @@
 //! One step of attention: a few keys and values of one head against the query vectors of a tile.
 //!
-//! Tried and dropped, one row over 100,000 positions, 8 x 5 heads of 128, one thread of a Zen 3 (63 ms of processor time,
-//! 6.5 GB/s, where a plain read reaches 15 to 20): 16 keys a step (63 to 67 ms); asking for the next step's lines one at
-//! a time between the multiply-adds instead of all at once while widening (70 to 73 ms). What is left is arithmetic:
-//! widening takes 13 of 71 ns for a key in cache, multiply-adds at their peak would take 25.
+//! F16 vectors become F32 as they are multiplied, once for the scores and once for the sums. Nanoseconds for a key and a
+//! value of 128 with five query vectors, in a loop by itself on one thread of a Zen 3 beside a busy sibling, where
+//! multiply-adds alone would take 27:
+//!
+//! | | in cache | from memory |
+//! |---|---|---|
+//! | made F32 in memory first, 32 keys a step | 72 to 80 | 109 to 112 |
+//! | the same, 16 keys | 55 | 84 |
+//! | as they are multiplied, 32 keys | 45 to 50 | 92 to 128 |
+//! | the same, 16 keys, asking 8 KiB ahead | 41 | 63 |
+//!
+//! Asking 2 KiB ahead 68, 16 KiB 92, not at all 93. With thirty query vectors, which could share what was made F32 once,
+//! the two ways take the same.
 
 use super::Vectors;
 use crate::ops::simd::{Kernel, Simd};
 use core::array::from_fn;
+use core::mem;
 use core::ops::Range;
 use half::f16;
 
-/// Keys of a step at most. Their vectors, converted to F32, stay in the L1 cache.
-pub(super) const KEYS: usize = 32;
+/// Keys of a step at most. Their vectors stay in the L1 cache with those of the queries and their sums.
+pub(super) const KEYS: usize = 16;
+/// How far ahead of the F16 vectors in use others of the same head are asked for, in values.
+const AHEAD: usize = 4096;
 /// Vectors are padded with zeros to a multiple of this: two of the widest registers.
 pub(super) const PAD: usize = 32;
 
@@ -29,6 +41,7 @@ pub(super) struct State<'a> {
     totals: &'a mut [f32],
     /// `[n][KEYS]`.
     weights: &'a mut [f32],
+    /// Keys and values of a step, where they must be converted first.
     keys: &'a mut [f32],
     values: &'a mut [f32],
 }
@@ -131,90 +144,162 @@ impl<F: Fn(usize) -> Option<Range<usize>>> Kernel for Step<'_, '_, F> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { state, n, d, rows, group, visible, .. } = self;
-        widen(s, self.keys, d, state.padded, state.keys);
-        widen(s, self.values, d, state.padded, state.values);
-        // Rows see a window that only moves on, so if the first and the last see all keys, the others do.
-        let all = 0..n;
-        let full = [rows.start, rows.end - 1].map(&visible).iter().all(|v| v.as_ref() == Some(&all));
-        if full {
-            return part(s, state, 0..rows.len() * group, all);
+    fn run<S: Simd>(mut self, s: S) {
+        let Self { keys, values, d, .. } = self;
+        if const { S::READS_F16 }
+            && d == self.state.padded
+            && let (Vectors::F16(k), Vectors::F16(v)) = (keys, values)
+        {
+            return self.against(s, k, v);
         }
-        for (i, row) in rows.enumerate() {
-            // What a row does not see is not even multiplied by zero: it may be anything, also NaN.
-            if let Some(keys) = visible(row) {
-                part(s, state, i * group..(i + 1) * group, keys);
-            }
+        let (k, v) = (mem::take(&mut self.state.keys), mem::take(&mut self.state.values));
+        widen(s, keys, d, self.state.padded, k);
+        widen(s, values, d, self.state.padded, v);
+        self.against(s, &*k, &*v);
+        (self.state.keys, self.state.values) = (k, v);
+    }
+}
+
+impl<F: Fn(usize) -> Option<Range<usize>>> Step<'_, '_, F> {
+    /// All queries against the keys that they see.
+    #[inline(always)]
+    fn against<S: Simd, E: Element>(&mut self, s: S, k: &[E], v: &[E]) {
+        let (n, rows, group) = (self.n, self.rows.clone(), self.group);
+        // Rows see a window that only moves on, so if the first and the last see all keys, the others do.
+        let all = Some(0..n);
+        let full = (self.visible)(rows.start) == all && (self.visible)(rows.end - 1) == all;
+        for i in 0..if full { 1 } else { rows.len() } {
+            let (queries, keys) = match (full, (self.visible)(rows.start + i)) {
+                (true, _) => (0..rows.len() * group, 0..n),
+                // What a row does not see is not even multiplied by zero: it may be anything, also NaN.
+                (_, Some(keys)) => (i * group..(i + 1) * group, keys),
+                _ => continue,
+            };
+            part(s, self.state, k, v, queries, keys);
         }
     }
 }
 
-/// Query vectors that go through the keys together: with two keys, what sixteen registers hold.
-const TOGETHER: usize = 6;
+/// A value of keys and values as they are multiplied.
+trait Element: Copy {
+    /// Query vectors that go through the keys together. Six with two keys are what sixteen registers hold; where speed
+    /// matters less, three, which are sooner compiled.
+    const TOGETHER: usize;
+
+    /// # Safety
+    /// `from` is readable for `N` values.
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::V;
+
+    /// Asks for `n` values that will be read soon, wherever they are.
+    #[inline(always)]
+    fn prefetch<S: Simd>(_: S, _: *const Self, _n: usize) {}
+}
+
+impl Element for f16 {
+    const TOGETHER: usize = 6;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const f16) -> S::V {
+        // SAFETY: by the contract of this function.
+        unsafe { s.load_f16(from) }
+    }
+    #[inline(always)]
+    fn prefetch<S: Simd>(s: S, from: *const f16, n: usize) {
+        for line in (0..n).step_by(32) {
+            s.prefetch(from.wrapping_add(line));
+        }
+    }
+}
+
+impl Element for f32 {
+    const TOGETHER: usize = 3;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::V {
+        // SAFETY: by the contract of this function.
+        unsafe { s.load(from) }
+    }
+}
 
 /// Query vectors `queries` against the keys `keys` of this step, all of which they see.
 #[inline(always)]
-fn part<S: Simd>(s: S, state: &mut State<'_>, queries: Range<usize>, keys: Range<usize>) {
+fn part<S: Simd, E: Element>(
+    s: S,
+    state: &mut State<'_>,
+    k: &[E],
+    v: &[E],
+    queries: Range<usize>,
+    keys: Range<usize>,
+) {
+    let vectors = keys.start * state.padded..keys.end * state.padded;
+    let (k, v) = (&k[vectors.clone()], &v[vectors]);
     let mut i = queries.start;
     while i < queries.end {
         let left = queries.end - i;
         // Even shares: seven are four and three rather than six and one.
-        let m = left.div_ceil(left.div_ceil(TOGETHER));
-        let (queries, keys) = (i..i + m, keys.clone());
+        let m = left.div_ceil(left.div_ceil(E::TOGETHER));
+        let (queries, n) = (i..i + m, keys.len());
         match m {
-            1 => together::<S, 1, 8>(s, state, queries, keys),
-            2 => together::<S, 2, 4>(s, state, queries, keys),
-            3 => together::<S, 3, 2>(s, state, queries, keys),
-            4 => together::<S, 4, 2>(s, state, queries, keys),
-            5 => together::<S, 5, 2>(s, state, queries, keys),
-            _ => together::<S, 6, 2>(s, state, queries, keys),
+            1 => together::<S, E, 1, 8>(s, state, k, v, queries, n),
+            2 => together::<S, E, 2, 4>(s, state, k, v, queries, n),
+            _ if const { E::TOGETHER == 3 } => together::<S, E, 3, 2>(s, state, k, v, queries, n),
+            3 => together::<S, E, 3, 2>(s, state, k, v, queries, n),
+            4 => together::<S, E, 4, 2>(s, state, k, v, queries, n),
+            5 => together::<S, E, 5, 2>(s, state, k, v, queries, n),
+            _ => together::<S, E, 6, 2>(s, state, k, v, queries, n),
         }
         i += m;
     }
 }
 
-/// `Q` query vectors, whose scores are taken for `K` keys at a time.
+/// `Q` query vectors against `n` keys, whose scores are taken for `K` at a time.
 #[inline(always)]
-fn together<S: Simd, const Q: usize, const K: usize>(
+fn together<S: Simd, E: Element, const Q: usize, const K: usize>(
     s: S,
     state: &mut State<'_>,
+    k: &[E],
+    v: &[E],
     queries: Range<usize>,
-    keys: Range<usize>,
+    n: usize,
 ) {
     let padded = state.padded;
-    let n = keys.len();
-    let k = &state.keys[keys.start * padded..keys.end * padded];
-    let v = &state.values[keys.start * padded..keys.end * padded];
     let vectors = queries.start * padded..queries.end * padded;
     let w = &mut state.weights[queries.start * KEYS..queries.end * KEYS];
     let sums = &mut state.sums[vectors.clone()];
-    scores::<S, Q, K>(s, &state.queries[vectors], k, padded, n, w);
+    let ahead = (queries.start == 0).then_some(v);
+    scores::<S, E, Q, K>(s, &state.queries[vectors], k, padded, n, ahead, w);
     for ((j, w), i) in w.chunks_exact_mut(KEYS).enumerate().zip(queries) {
         w[n..].fill(f32::NEG_INFINITY);
         let (largest, total) = (&mut state.largest[i], &mut state.totals[i]);
         softmax(s, w, largest, total, &mut sums[j * padded..(j + 1) * padded]);
     }
     if Q <= 2 && PAD >= 4 * S::N {
-        accumulate::<S, Q, 4>(s, w, v, padded, n, sums);
+        accumulate::<S, E, Q, 4>(s, w, v, padded, n, sums);
     } else {
-        accumulate::<S, Q, 2>(s, w, v, padded, n, sums);
+        accumulate::<S, E, Q, 2>(s, w, v, padded, n, sums);
     }
 }
 
-/// `w[j][k] = q[j] · k[k]` for `Q` query vectors and `K` keys at a time.
+/// `w[j][k] = q[j] · k[k]` for `Q` query vectors and `K` keys at a time. With the values in `ahead` it asks for keys and
+/// values that will follow.
 #[inline(always)]
-fn scores<S: Simd, const Q: usize, const K: usize>(
+fn scores<S: Simd, E: Element, const Q: usize, const K: usize>(
     s: S,
     q: &[f32],
-    k: &[f32],
+    k: &[E],
     padded: usize,
     n: usize,
+    ahead: Option<&[E]>,
     w: &mut [f32],
 ) {
     assert!(q.len() == Q * padded && k.len() == n * padded && w.len() == Q * KEYS && 0 < n && n <= KEYS);
     assert!(padded.is_multiple_of(S::N));
     for at in (0..n).step_by(K) {
+        if let Some(v) = ahead {
+            for vectors in [k, v] {
+                E::prefetch(s, vectors.as_ptr().wrapping_add(at * padded + AHEAD), K * padded);
+            }
+        }
         // Past the end, the last key goes again.
         let rows: [usize; K] = from_fn(|j| (at + j).min(n - 1) * padded);
         let mut sums = [[s.splat(0.0); K]; Q];
@@ -222,7 +307,7 @@ fn scores<S: Simd, const Q: usize, const K: usize>(
             // SAFETY: `i + N <= padded`, and `rows` and row `j` lie inside by the assertion above.
             unsafe {
                 let (q, k) = (q.as_ptr().add(i), k.as_ptr().add(i));
-                let keys: [S::V; K] = from_fn(|j| s.load(k.add(rows[j])));
+                let keys: [S::V; K] = from_fn(|j| E::load(s, k.add(rows[j])));
                 for (j, sums) in sums.iter_mut().enumerate() {
                     let q = s.load(q.add(j * padded));
                     for (sum, key) in sums.iter_mut().zip(keys) {
@@ -273,10 +358,10 @@ fn softmax<S: Simd>(s: S, w: &mut [f32], largest: &mut f32, total: &mut f32, sum
 
 /// `sums[j] += w[j][k] * v[k]` over all keys, for `Q` query vectors, `P` registers of each at a time.
 #[inline(always)]
-fn accumulate<S: Simd, const Q: usize, const P: usize>(
+fn accumulate<S: Simd, E: Element, const Q: usize, const P: usize>(
     s: S,
     w: &[f32],
-    v: &[f32],
+    v: &[E],
     padded: usize,
     n: usize,
     sums: &mut [f32],
@@ -289,7 +374,7 @@ fn accumulate<S: Simd, const Q: usize, const P: usize>(
             let (sums, v) = (sums.as_mut_ptr().add(i), v.as_ptr().add(i));
             let mut acc: [[S::V; P]; Q] = from_fn(|j| from_fn(|p| s.load(sums.add(j * padded + p * S::N))));
             for k in 0..n {
-                let values: [S::V; P] = from_fn(|p| s.load(v.add(k * padded + p * S::N)));
+                let values: [S::V; P] = from_fn(|p| E::load(s, v.add(k * padded + p * S::N)));
                 for (j, acc) in acc.iter_mut().enumerate() {
                     let weight = s.splat(*w.as_ptr().add(j * KEYS + k));
                     for (acc, value) in acc.iter_mut().zip(values) {
@@ -318,12 +403,7 @@ fn widen<S: Simd>(s: S, from: Vectors<'_>, d: usize, padded: usize, to: &mut [f3
             }
         }
         Vectors::F16(from) => {
-            let step = from.len();
             for (from, to) in from.chunks_exact(d).zip(to.chunks_exact_mut(padded)) {
-                // The same vectors of the next step, which usually follow: they arrive while this one computes.
-                for line in (0..d).step_by(32) {
-                    s.prefetch(from.as_ptr().wrapping_add(step + line));
-                }
                 let mut pieces = from.chunks_exact(S::N);
                 for (piece, to) in (&mut pieces).zip(to.chunks_exact_mut(S::N)) {
                     // SAFETY: both have `N` values.
