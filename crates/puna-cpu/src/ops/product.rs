@@ -40,7 +40,7 @@ impl Strips {
         let many = (PANEL / n_in).min((TILE / n_rows.max(1)).max(PANEL_OUTS)).min(n_out / 16);
         let step = match (n_rows, mat.layout) {
             // Strips of a matrix stored by inputs are cut out of every row: keep the pieces long.
-            (0..=4, Layout::InOut) => stream.max(256),
+            (0..=4, Layout::InOut) => stream.max(n_out / 16).max(256),
             (0..=4, Layout::OutIn) => stream,
             (_, Layout::InOut) => many.max(64),
             (_, Layout::OutIn) => many,

@@ -79,23 +79,26 @@ fn stream<L: Lanes, S: Source>(l: L, p: Product<'_>) {
                 *w = &p.w.row(i)[p.outs.start * S::SIZE..p.outs.end * S::SIZE];
             }
             if ins.len() == UNROLL {
-                add_rows::<L, S, UNROLL>(l, &w, x, ins.start, sums);
+                let ahead = if r == 0 { UNROLL * p.w.mat.stride } else { 0 };
+                add_rows::<L, S, UNROLL>(l, &w, x, ins.start, ahead, sums);
             } else {
                 for (w, i) in w.iter().zip(ins.clone()) {
-                    add_rows::<L, S, 1>(l, &[w], x, i, sums);
+                    add_rows::<L, S, 1>(l, &[w], x, i, 0, sums);
                 }
             }
         }
     }
 }
 
-/// Adds `N` rows of weights times the activations from input `at` on.
+/// Adds `N` rows of weights times the activations from input `at` on, and asks for what is `ahead` bytes behind them
+/// unless that is 0: strips are too short for the processor to foresee.
 #[inline(always)]
 fn add_rows<L: Lanes, S: Source, const N: usize>(
     l: L,
     w: &[&[u8]; N],
     x: &[u8],
     at: usize,
+    ahead: usize,
     sums: &mut [f32],
 ) {
     let mut factors = [l.gsplat(0.0); N];
@@ -108,6 +111,11 @@ fn add_rows<L: Lanes, S: Source, const N: usize>(
         *chunks = &S::chunks(w)[..whole.len()];
     }
     for (o, sums) in whole.iter_mut().enumerate() {
+        if ahead > 0 && (o * 16 * S::SIZE).is_multiple_of(64) {
+            for chunks in &chunks {
+                l.prefetch(chunks[o].as_ref(), ahead);
+            }
+        }
         for (v, sums) in sums.chunks_exact_mut(L::LANES).enumerate() {
             let mut sum = l.gload(sums);
             for (chunks, factor) in chunks.iter().zip(&factors) {

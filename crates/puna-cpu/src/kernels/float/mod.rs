@@ -7,8 +7,8 @@ mod in_out;
 mod out_in;
 mod pairs;
 mod source;
+mod stream;
 
-use super::blocks;
 use super::panel::{Multiply, Strided};
 use super::slab::chunks;
 use crate::matmul::{Kernels, MatRef, Packed};
@@ -16,7 +16,6 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::ops::Range;
 use puna_core::{DType, Layout};
-use source::Blocks;
 
 /// Inputs of a panel, a multiple of 256: of blocks there are whole ones in it.
 const DEPTH: usize = 768;
@@ -55,23 +54,23 @@ pub(crate) struct Product<'a> {
 impl Product<'_> {
     /// Computes it with the lanes of `kernels`.
     pub(crate) fn run(self, kernels: &Kernels) {
-        macro_rules! by_format {
-            ($product:ident: $($source:ident)*; $($block:ident)*) => {
+        macro_rules! plain {
+            ($product:ident, $blocks:expr) => {
                 match self.w.mat.dtype {
-                    $(DType::$source => $product::<source::$source>(kernels, self),)*
-                    $(DType::$block => $product::<Blocks<blocks::$block>>(kernels, self),)*
-                    // No such weights are let in.
-                    _ => self.tile.fill(f32::NAN),
+                    DType::F32 => $product::<source::F32>(kernels, self),
+                    DType::F16 => $product::<source::F16>(kernels, self),
+                    DType::BF16 => $product::<source::BF16>(kernels, self),
+                    DType::F8E4M3 => $product::<source::F8E4M3>(kernels, self),
+                    _ => $blocks(kernels, self),
                 }
             };
         }
-        use {in_out::product as in_out, out_in::product as out_in};
+        use in_out::product as in_out;
+        use out_in::{blocks, product as out_in};
         match self.w.mat.layout {
-            Layout::OutIn => {
-                by_format!(out_in: F32 F16 BF16 F8E4M3; Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K
-                IQ4_NL IQ4_XS MXFP4 IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S TQ1_0 TQ2_0)
-            }
-            Layout::InOut => by_format!(in_out: F32 F16 BF16 F8E4M3;),
+            Layout::OutIn => plain!(out_in, blocks),
+            // No other such weights are let in.
+            Layout::InOut => plain!(in_out, |_, p: Self| p.tile.fill(f32::NAN)),
         }
     }
 }

@@ -1,15 +1,17 @@
-//! `[n_out, n_in]` weights. A few rows: dot products along the inputs, three rows of activations by four of weights at
-//! a time. Many: panels whose columns the weights become.
+//! `[n_out, n_in]` weights. Very few rows: weights as they stream by. Some: dot products along the inputs, three rows of
+//! activations by four of weights at a time. Many: panels whose columns the weights become.
 
 use super::source::{F32, Source};
+use super::stream::Stream;
 use super::{DEPTH, FloatScratch, OUTS, Product, chunks, multiply, pairs};
 use crate::kernels::lanes::{Kernel, Lanes};
 use crate::kernels::panel;
 use crate::matmul::{Form, Kernels, MatRef, Packed};
 use core::marker::PhantomData;
 use core::ops::Range;
+use puna_core::quant::dequantize_row;
 
-/// Up to this many rows, plain weights are read where they are; beyond, they are expanded to floats first.
+/// Up to this many rows, plain weights are multiplied as they come; beyond, they are expanded to floats first.
 const FEW_ROWS: usize = 4;
 /// Up to this many rows, dot products are faster than to make columns of the weights.
 const SOME_ROWS: usize = 32;
@@ -20,14 +22,52 @@ const CHUNK: usize = 48;
 /// Floats from one expanded row to the next: rows of a power of two would fight for the same sets of the cache.
 pub(super) const STRIDE: usize = DEPTH + 16;
 
-pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
+/// The product with a plain format.
+pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
+    if p.x.n_rows <= FEW_ROWS && p.x.form == Form::F32 {
+        return kernels.enter(Stream { product: p, source: PhantomData::<S> });
+    }
+    let direct = S::SIZE == 4 || p.x.form == Form::Bf16;
+    rows_or_columns(kernels, p, direct.then_some(S::SIZE), |p: Piece<'_>| {
+        kernels.enter(Expand { piece: p, source: PhantomData::<S> });
+    });
+}
+
+/// The product with a block format: weights are expanded by the reference, which is slow and exact. Who asks for F32
+/// activations asks for that.
+pub(super) fn blocks(kernels: &Kernels, p: Product<'_>) {
+    rows_or_columns(kernels, p, None, |p: Piece<'_>| {
+        let dtype = p.w.mat.dtype;
+        let [start, len] = [p.at, p.n].map(|n| dtype.row_bytes(n).unwrap_or(0));
+        for (to, r) in p.to.chunks_exact_mut(STRIDE).zip(p.rows) {
+            let to = &mut to[..p.n];
+            if dequantize_row(dtype, &p.w.row(r)[start..start + len], to).is_err() {
+                to.fill(f32::NAN);
+            }
+        }
+    });
+}
+
+/// Rows of weights to be expanded.
+struct Piece<'a> {
+    w: MatRef<'a>,
+    rows: Range<usize>,
+    /// Values `at..at + n` of each.
+    at: usize,
+    n: usize,
+    /// Rows of [`STRIDE`] floats.
+    to: &'a mut [f32],
+}
+
+/// `direct` is the size of a value if weights are multiplied as they are, unless they become columns.
+fn rows_or_columns(kernels: &Kernels, mut p: Product<'_>, direct: Option<usize>, expand: impl Fn(Piece<'_>)) {
     if p.x.form == Form::F32 && p.x.n_rows > SOME_ROWS {
         for depth in chunks(0..p.w.mat.n_in, DEPTH) {
             for outs in chunks(p.outs.clone(), OUTS) {
                 for rows in chunks(outs.clone(), 8) {
-                    let (to, source) = (&mut *p.scratch.rows, PhantomData::<S>);
                     let first = rows.start - outs.start;
-                    kernels.enter(Expand { w: p.w, rows, at: depth.start, n: depth.len(), to, source });
+                    let to = &mut *p.scratch.rows;
+                    expand(Piece { w: p.w, rows, at: depth.start, n: depth.len(), to });
                     kernels.enter(Columns { scratch: &mut *p.scratch, first, depth: depth.len() });
                 }
                 multiply(kernels, &mut p, &depth, &outs);
@@ -35,25 +75,16 @@ pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
         }
         return;
     }
-    let few = p.x.n_rows <= FEW_ROWS;
-    let direct = S::SIZE > 0 && (few || S::SIZE == 4) || p.x.form == Form::Bf16;
     for depth in chunks(0..p.w.mat.n_in, DEPTH) {
         for outs in chunks(p.outs.clone(), DOT_OUTS) {
             let mut rows: [&[u8]; DOT_OUTS] = [&[]; DOT_OUTS];
-            if direct {
+            if let Some(size) = direct {
                 for (row, o) in rows.iter_mut().zip(outs.clone()) {
-                    *row = &p.w.row(o)[depth.start * S::SIZE..depth.end * S::SIZE];
+                    *row = &p.w.row(o)[depth.start * size..depth.end * size];
                 }
             } else {
-                let (to, source) = (&mut *p.scratch.panel, PhantomData::<S>);
-                kernels.enter(Expand {
-                    w: p.w,
-                    rows: outs.clone(),
-                    at: depth.start,
-                    n: depth.len(),
-                    to,
-                    source,
-                });
+                let to = &mut *p.scratch.panel;
+                expand(Piece { w: p.w, rows: outs.clone(), at: depth.start, n: depth.len(), to });
                 for (row, panel) in rows.iter_mut().zip(p.scratch.panel.chunks_exact(STRIDE)) {
                     *row = bytemuck::cast_slice(&panel[..depth.len()]);
                 }
@@ -66,31 +97,26 @@ pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
             };
             let (w, x, at, n) = (&rows[..outs.len()], p.x, depth.start, depth.len());
             if x.form == Form::Bf16 {
-                pairs::dots(kernels, Dots { w, x, at, n, to, source: PhantomData });
-            } else if direct {
-                kernels.enter(Dots { w, x, at, n, to, source: PhantomData::<S::Direct> });
+                pairs::dots(kernels, Dots { w, x, at, n, to });
             } else {
-                kernels.enter(Dots { w, x, at, n, to, source: PhantomData::<F32> });
+                kernels.enter(Dots { w, x, at, n, to });
             }
         }
     }
 }
 
-/// Expands values `at..at + n` of each row of weights into a row of [`STRIDE`] floats.
+/// Expands a piece of plain weights.
 struct Expand<'a, S> {
-    w: MatRef<'a>,
-    rows: Range<usize>,
-    at: usize,
-    n: usize,
-    to: &'a mut [f32],
+    piece: Piece<'a>,
     source: PhantomData<S>,
 }
 
 impl<S: Source> Kernel for Expand<'_, S> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        for (to, r) in self.to.chunks_exact_mut(STRIDE).zip(self.rows) {
-            S::expand(l, self.w.row(r), self.at, &mut to[..self.n]);
+        let Piece { w, rows, at, n, to } = self.piece;
+        for (to, r) in to.chunks_exact_mut(STRIDE).zip(rows) {
+            S::expand(l, w.row(r), at, &mut to[..n]);
         }
     }
 }
@@ -138,18 +164,12 @@ pub(super) trait Unit: Copy {
     fn sum(self, sum: Self::Sum) -> f32;
 }
 
-/// Products of floats, the weights read as `S` does.
-struct Floats<L, S>(L, PhantomData<S>);
+/// Products of floats.
+#[derive(Clone, Copy)]
+struct Floats<L>(L);
 
-impl<L: Copy, S> Copy for Floats<L, S> {}
-impl<L: Copy, S> Clone for Floats<L, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<L: Lanes, S: Source> Unit for Floats<L, S> {
-    type Weights = S::Chunk;
+impl<L: Lanes> Unit for Floats<L> {
+    type Weights = [u8; 64];
     type Activations = [u8; 64];
     type Vector = L::G;
     type Sum = L::G;
@@ -157,20 +177,20 @@ impl<L: Lanes, S: Source> Unit for Floats<L, S> {
     const VECTORS: usize = 16 / L::LANES;
 
     #[inline(always)]
-    fn weights(row: &[u8]) -> &[S::Chunk] {
-        S::chunks(row)
+    fn weights(row: &[u8]) -> &[[u8; 64]] {
+        F32::chunks(row)
     }
     #[inline(always)]
-    fn last(rest: &[u8]) -> S::Chunk {
-        S::padded(rest)
+    fn last(rest: &[u8]) -> [u8; 64] {
+        F32::padded(rest)
     }
     #[inline(always)]
     fn activations(row: &[u8]) -> &[[u8; 64]] {
         row.as_chunks().0
     }
     #[inline(always)]
-    fn load_weights(self, chunk: &S::Chunk, i: usize) -> L::G {
-        S::load(self.0, chunk, i)
+    fn load_weights(self, chunk: &[u8; 64], i: usize) -> L::G {
+        F32::load(self.0, chunk, i)
     }
     #[inline(always)]
     fn load_activations(self, chunk: &[u8; 64], i: usize) -> L::G {
@@ -191,13 +211,12 @@ impl<L: Lanes, S: Source> Unit for Floats<L, S> {
 }
 
 /// Dot products of rows of `n` weights with all rows of activations, from input `at` on.
-pub(super) struct Dots<'a, S> {
+pub(super) struct Dots<'a> {
     w: &'a [&'a [u8]],
     x: Packed<'a>,
     at: usize,
     n: usize,
     to: Sums<'a>,
-    source: PhantomData<S>,
 }
 
 /// Where sums go: `tile[r * stride + first + o]`.
@@ -208,14 +227,14 @@ struct Sums<'a> {
     add: bool,
 }
 
-impl<S: Source> Kernel for Dots<'_, S> {
+impl Kernel for Dots<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        self.run_on(Floats(l, PhantomData::<S>));
+        self.run_on(Floats(l));
     }
 }
 
-impl<S> Dots<'_, S> {
+impl Dots<'_> {
     #[inline(always)]
     pub(super) fn run_on<U: Unit>(mut self, u: U) {
         let (fours, ones) = self.w.as_chunks::<4>();

@@ -5,7 +5,7 @@ use crate::kernels::lanes::Portable;
 use crate::matmul::Kernels;
 
 /// Dot products with weights and activations in BF16, on the instructions of the processor or their emulation.
-pub(super) fn dots(kernels: &Kernels, dots: Dots<'_, ()>) {
+pub(super) fn dots(kernels: &Kernels, dots: Dots<'_>) {
     #[cfg(target_arch = "x86_64")]
     if let Some(bf16) = kernels.avx512_bf16() {
         return x86::run(bf16, dots);
@@ -65,9 +65,9 @@ mod x86 {
     use crate::isa::Avx512Bf16;
     use core::arch::x86_64::*;
 
-    pub(super) fn run(bf16: Avx512Bf16, dots: Dots<'_, ()>) {
+    pub(super) fn run(bf16: Avx512Bf16, dots: Dots<'_>) {
         #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-        fn inner(bf16: Avx512Bf16, dots: Dots<'_, ()>) {
+        fn inner(bf16: Avx512Bf16, dots: Dots<'_>) {
             dots.run_on(bf16);
         }
         // SAFETY: the token proves that the processor has these features.

@@ -1,16 +1,11 @@
 //! Rows of weights read as floats.
 
-use crate::kernels::blocks::{Block, Step};
 use crate::kernels::lanes::Lanes;
-use core::marker::PhantomData;
 
 /// A weight format that can be read as floats.
 pub(crate) trait Source {
-    /// Bytes of a value, or 0 where values are not stored one by one.
+    /// Bytes of a value.
     const SIZE: usize;
-    /// What reads the values where they are, if they are stored one by one.
-    type Direct: Source;
-
     /// The bytes of 16 values of a plain format.
     type Chunk: AsRef<[u8]>;
 
@@ -33,8 +28,6 @@ macro_rules! plain {
 
         impl Source for $name {
             const SIZE: usize = $size;
-            type Direct = Self;
-
             type Chunk = [u8; 16 * $size];
 
             #[inline(always)]
@@ -79,44 +72,5 @@ plain!(F8E4M3, 1, gload_f8);
 fn expand_chunk<L: Lanes, S: Source>(l: L, chunk: &S::Chunk, to: &mut [f32; 16]) {
     for (i, to) in to.chunks_exact_mut(L::LANES).enumerate() {
         l.gstore(S::load(l, chunk, i), to);
-    }
-}
-
-/// A block format.
-pub(crate) struct Blocks<B>(PhantomData<B>);
-
-impl<B: Block> Source for Blocks<B> {
-    const SIZE: usize = 0;
-    // Never used, but of a type that has kernels already.
-    type Direct = F32;
-    type Chunk = [u8; 0];
-
-    // Blocks are expanded before they are used: no row of theirs has chunks.
-    fn chunks(_: &[u8]) -> &[[u8; 0]] {
-        &[]
-    }
-    fn padded(_: &[u8]) -> [u8; 0] {
-        []
-    }
-    #[inline(always)]
-    fn load<L: Lanes>(l: L, _: &[u8; 0], _: usize) -> L::G {
-        l.gsplat(f32::NAN)
-    }
-
-    #[inline(always)]
-    fn expand<L: Lanes>(l: L, row: &[u8], at: usize, to: &mut [f32]) {
-        let values = 32 * B::STEPS;
-        let blocks = row[at / values * B::BYTES..].chunks_exact(B::BYTES);
-        let mut steps = [Step::ZERO; 8];
-        for (block, to) in blocks.zip(to.chunks_exact_mut(values)) {
-            B::unpack(l, block, &mut steps);
-            for (step, to) in steps.iter().zip(to.as_chunks_mut::<32>().0) {
-                for (half, to) in to.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                    for (to, code) in to.iter_mut().zip(&step.codes.as_chunks::<16>().0[half]) {
-                        *to = f32::from(*code) * step.scale[half] - step.min[half];
-                    }
-                }
-            }
-        }
     }
 }
