@@ -35,7 +35,8 @@ pub enum Activations {
     /// Quantise them to 8 bits for block formats; round them to BF16 for BF16 weights where that is fast.
     #[default]
     Auto,
-    /// Leave them as they are, for any weight format.
+    /// Leave them as they are, for any weight format. Block formats are then expanded by the scalar reference, which is
+    /// slow.
     F32,
 }
 
@@ -233,6 +234,16 @@ impl Kernels {
             Isa::Avx512(_, bf16) => bf16,
             _ => None,
         }
+    }
+
+    /// Runs a kernel if the instruction set is AVX2, the only one that it is compiled for.
+    pub(crate) fn enter_avx2(&self, kernel: impl Kernel) {
+        #[cfg(target_arch = "x86_64")]
+        if let Isa::Avx2(lanes) = self.isa {
+            lanes.enter(kernel);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = kernel;
     }
 
     /// Runs a kernel on the lanes of the instruction set.

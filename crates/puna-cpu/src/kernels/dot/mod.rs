@@ -31,6 +31,8 @@ fn prefetch<L: Lanes>(l: L, weights: &[u8]) {
 pub(crate) trait RowDot {
     /// Up to this many rows of activations, this is faster than to unpack the weights first (measured on Zen 3).
     const FEW_ROWS: usize;
+    /// Rows of activations that meet weights which are unpacked once: 1, 2 or 4.
+    const TOGETHER: usize = 2;
 
     /// Products of a row of weights, which `row` begins with, with `N` rows of activations of `n_in` values.
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N];
@@ -59,12 +61,18 @@ impl<R: RowDot> Kernel for Dot<'_, R> {
             }
             for o in self.outs.clone() {
                 // The weights come from memory for the first rows and from the cache for the others.
-                for (i, x) in x[..n_rows].chunks(2).enumerate() {
-                    match *x {
-                        [a, b] => self.dots::<L, 2>(l, o, first + 2 * i, &[a, b]),
-                        [a, ..] => self.dots::<L, 1>(l, o, first + 2 * i, &[a]),
-                        [] => {}
-                    }
+                let mut x = &x[..n_rows];
+                while !x.is_empty() {
+                    let r = first + n_rows - x.len();
+                    x = match x.len() {
+                        4.. if const { R::TOGETHER >= 4 && L::TOGETHER >= 4 } => {
+                            self.dots::<L, 4>(l, o, r, x)
+                        }
+                        2.. if const { R::TOGETHER >= 2 && L::TOGETHER >= 2 } => {
+                            self.dots::<L, 2>(l, o, r, x)
+                        }
+                        _ => self.dots::<L, 1>(l, o, r, x),
+                    };
                 }
             }
         }
@@ -72,12 +80,20 @@ impl<R: RowDot> Kernel for Dot<'_, R> {
 }
 
 impl<R: RowDot> Dot<'_, R> {
-    /// Output `o` of rows `r..r + N` of activations.
+    /// Output `o` of the first `N` rows of activations, which are rows `r..r + N` of all. Returns the others.
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(&mut self, l: L, o: usize, r: usize, x: &[Q8Row<'_>; N]) {
+    fn dots<'x, L: Lanes, const N: usize>(
+        &mut self,
+        l: L,
+        o: usize,
+        r: usize,
+        x: &'x [Q8Row<'x>],
+    ) -> &'x [Q8Row<'x>] {
+        let Some((x, rest)) = x.split_first_chunk::<N>() else { return &[] };
         let dots = R::dots::<L, N>(l, self.w.row(o), x, self.x.n_in);
         for (i, dot) in dots.iter().enumerate() {
             self.tile[(r + i) * self.outs.len() + o - self.outs.start] = *dot;
         }
+        rest
     }
 }

@@ -31,6 +31,8 @@ pub(crate) trait Lanes: Copy {
     type G: Copy;
     /// 32-bit lanes of `T` and `G`: 8 or 16.
     const LANES: usize;
+    /// Rows of activations that are worth a loop of their own with weights unpacked once for them.
+    const TOGETHER: usize = 4;
 
     /// Runs the kernel with the features of the instruction set enabled.
     fn enter(self, kernel: impl Kernel);

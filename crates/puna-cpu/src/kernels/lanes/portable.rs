@@ -93,6 +93,8 @@ impl Lanes for Portable {
     type T = T;
     type G = G;
     const LANES: usize = 16;
+    // Where other lanes can be had, these are seldom used and slow to compile.
+    const TOGETHER: usize = if cfg!(target_arch = "x86_64") { 1 } else { 4 };
 
     #[inline]
     fn enter(self, kernel: impl Kernel) {
