@@ -4,10 +4,10 @@
     cargo build --release -p puna-cli && cargo build --release -p puna-cpu --example roofline
     cargo xtask synth --like scout --layers 4 --type q4_k_m --out scout4.gguf
     python benches/peers/llamacpp.py scout4.gguf [--threads 1,2] [--shapes 512:64,2048:128] [--rounds 5]
-        [--peers repacked,stored] [--json OUT.json]
+        [--peers repacked,stored|none] [--json OUT.json]
 
-needs llama-cpp-python (0.3.36 was measured) built for this machine, and numpy. llama.cpp is measured twice: as it is by
-default, with weights repacked while they are loaded, and as stored. A round runs every engine once, one after the other,
+needs llama-cpp-python (0.3.36 was measured) built for this machine, and numpy; with `--peers none` only Python. llama.cpp
+is measured twice: as it is by default, with weights repacked while they are loaded, and as stored. A round runs every engine once, one after the other,
 with PROMPT:DECODE tokens: both compute logits of the prompt's last token only, cache keys and values in F16, and take 512
 tokens at once. llama.cpp is warm and decodes given tokens; `puna bench` opens the file anew, runs once to be warm and
 chooses its own. Each round begins with what the machine allows to as many threads (`--example roofline`, read by the
@@ -153,7 +153,7 @@ def main():
     puna = Puna(args.binaries, args.model)
     per_token, unit = puna.prefill_work()
     context = max(map(sum, shapes)) + 1
-    peers = {f"llama.cpp {kind}": Peer(args.model, kind, context) for kind in args.peers}
+    peers = {f"llama.cpp {kind}": Peer(args.model, kind, context) for kind in args.peers if kind != "none"}
     for name, peer in peers.items():
         print(f"{name} loaded the file in {peer.load:.1f} s", flush=True)
     report = []
