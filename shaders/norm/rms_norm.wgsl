@@ -8,7 +8,11 @@ struct Params {
     eps: f32,
 }
 
+#if WIDE
+const LANES = 256u;
+#else
 const LANES = 64u;
+#endif
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> x: array<f32>;

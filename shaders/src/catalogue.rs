@@ -24,26 +24,45 @@ pub enum Kernel {
     /// `embed/embed_rows`: grid `(ceil(width / 8 / 64), rows)`.
     #[expect(missing_docs, reason = "see the enum")]
     EmbedRows { format: Format, aligned: bool },
-    /// `norm/rms_norm`: grid `(1, rows)`.
-    RmsNorm,
+    /// `norm/rms_norm`: grid `(1, rows)`; `wide` for long rows.
+    #[expect(missing_docs, reason = "see the enum")]
+    RmsNorm { wide: bool },
     /// `matmul/gemv`: grid `(ceil(n_out / 64), rows)`.
     #[expect(missing_docs, reason = "see the enum")]
     Gemv { format: Format, aligned: bool, in_out: bool },
     /// `matmul/gemm`, stored `[n_out, n_in]`: grid `(ceil(n_out / 64), ceil(rows / GEMM_TILE))`.
     #[expect(missing_docs, reason = "see the enum")]
     Gemm { format: Format, aligned: bool },
-    /// `qk/qk_prepare`: grid `(ceil(heads / 64), rows)`.
+    /// `qk/qk_prepare`: grid `(heads, rows)`.
     QkPrepare,
     /// `kv/kv_append`: grid `(ceil(width / step / 64), rows)`, with a step of 2 for `f16` and not `odd`, else 1.
     #[expect(missing_docs, reason = "see the enum")]
     KvAppend { f16: bool, odd: bool },
-    /// `attend/attend`: grid `(ceil(heads / 32), rows)`.
+    /// `attend/tile` over blocks of a cache: grid `(ceil(queries / 8 / slices) * passes, kv_heads * parts)`, where `wide`
+    /// has [`Kernel::slices`] slices in a workgroup.
     #[expect(missing_docs, reason = "see the enum")]
-    Attend { f16: bool, odd: bool },
+    Attend { f16: bool, odd: bool, wide: bool },
+    /// `attend/merge`: grid `(heads, rows)`.
+    AttendMerge,
+    /// `attend/tile` over rows: grid as [`Kernel::Attend`], with groups of rows as parts.
+    AttendAll,
     /// `swiglu/combine`: grid `(ceil(span / 64), ceil(len / span))`.
     Combine,
     /// `copy/add`: grid `(ceil(span / 64), ceil(len / span))`.
     Add,
+    /// `vision/layer_norm`: grid `(1, rows)`; `wide` for long rows.
+    #[expect(missing_docs, reason = "see the enum")]
+    LayerNorm { wide: bool },
+    /// `vision/gelu`: grid `(ceil(span / 64), ceil(len / span))`.
+    Gelu,
+    /// `vision/add_rows`: grid `(ceil(width / 64), rows)`.
+    AddRows,
+    /// `vision/rope_2d`: grid `(ceil(width / 2 / 64), rows)`.
+    Rope2d,
+    /// `vision/pixel_shuffle`: grid `(ceil(width / 64), rows)` of the output.
+    PixelShuffle,
+    /// `sample/top_k`: grid `(1, rows)`.
+    SampleTopK,
     /// `route/top_k`: grid `(ceil(rows / 64), 1)`.
     TopK,
     /// `expert/gate_up`: grid `(ceil(n_out / 64), picks)`.
@@ -58,12 +77,36 @@ impl Kernel {
     /// Rows that one thread of [`Kernel::Gemm`] computes.
     pub const GEMM_TILE: u32 = 8;
 
+    /// Query slots of a slice of attention.
+    pub const ATTEND_QUERIES: usize = 8;
+    /// Keys of a tile of attention.
+    pub const ATTEND_KEYS: usize = 32;
+    /// Values of a head that one workgroup of attention sums.
+    pub const ATTEND_VALUES: usize = 128;
+    /// Blocks of a cache that one dispatch of attention binds.
+    pub const ATTEND_BLOCKS: usize = 5;
+    /// Parts of the keys that [`Kernel::AttendMerge`] joins at most.
+    pub const ATTEND_PARTS: usize = 64;
+
+    /// Slices in a workgroup of attention: as many as share a tile within 16 KiB.
+    pub const fn slices(f16: bool, wide: bool) -> usize {
+        match (wide, f16) {
+            (false, _) => 1,
+            (true, false) => 2,
+            (true, true) => 4,
+        }
+    }
+
     /// Every kernel in every form.
     pub fn all() -> Vec<Kernel> {
-        let mut all =
-            Vec::from([Kernel::RmsNorm, Kernel::QkPrepare, Kernel::Combine, Kernel::Add, Kernel::TopK]);
-        for (f16, odd) in [(false, false), (false, true), (true, false), (true, true)] {
-            all.extend([Kernel::KvAppend { f16, odd }, Kernel::Attend { f16, odd }]);
+        use Kernel::{AddRows, AttendAll, AttendMerge, Combine, Gelu, LayerNorm, PixelShuffle};
+        use Kernel::{QkPrepare, RmsNorm, Rope2d, SampleTopK, TopK};
+        let mut all = Vec::from([QkPrepare, Combine, Kernel::Add, TopK, AttendMerge, AttendAll, SampleTopK]);
+        all.extend([Gelu, AddRows, Rope2d, PixelShuffle]);
+        all.extend([false, true].into_iter().flat_map(|wide| [RmsNorm { wide }, LayerNorm { wide }]));
+        for (f16, odd) in [(false, false), (true, false), (true, true)] {
+            all.push(Kernel::KvAppend { f16, odd });
+            all.extend([false, true].map(|wide| Kernel::Attend { f16, odd, wide }));
         }
         for format in FORMATS {
             for aligned in [false, true] {
@@ -90,17 +133,32 @@ impl Kernel {
     pub const fn path(&self) -> &'static str {
         match self {
             Kernel::EmbedRows { .. } => "embed/embed_rows",
-            Kernel::RmsNorm => "norm/rms_norm",
+            Kernel::RmsNorm { .. } => "norm/rms_norm",
             Kernel::Gemv { .. } => "matmul/gemv",
             Kernel::Gemm { .. } => "matmul/gemm",
             Kernel::QkPrepare => "qk/qk_prepare",
             Kernel::KvAppend { .. } => "kv/kv_append",
-            Kernel::Attend { .. } => "attend/attend",
+            Kernel::Attend { .. } | Kernel::AttendAll => "attend/tile",
+            Kernel::AttendMerge => "attend/merge",
+            Kernel::LayerNorm { .. } => "vision/layer_norm",
+            Kernel::Gelu => "vision/gelu",
+            Kernel::AddRows => "vision/add_rows",
+            Kernel::Rope2d => "vision/rope_2d",
+            Kernel::PixelShuffle => "vision/pixel_shuffle",
             Kernel::Combine => "swiglu/combine",
             Kernel::Add => "copy/add",
+            Kernel::SampleTopK => "sample/top_k",
             Kernel::TopK => "route/top_k",
             Kernel::ExpertGateUp { .. } => "expert/gate_up",
             Kernel::ExpertDown { .. } => "expert/down",
+        }
+    }
+
+    /// The weight format that the kernel is built for, if any.
+    pub const fn format(&self) -> Option<Format> {
+        match self.matrix() {
+            Some((format, _, _)) => Some(format),
+            None => None,
         }
     }
 
@@ -119,20 +177,23 @@ impl Kernel {
 
     /// The names for which `#if` holds.
     fn flags(&self) -> Vec<&'static str> {
-        let (f16, odd) = match *self {
-            Kernel::KvAppend { f16, odd } | Kernel::Attend { f16, odd } => (f16, odd),
-            _ => (false, false),
+        let (f16, odd, wide) = match *self {
+            Kernel::KvAppend { f16, odd } => (f16, odd, false),
+            Kernel::Attend { f16, odd, wide } => (f16, odd, wide),
+            Kernel::RmsNorm { wide } | Kernel::LayerNorm { wide } => (false, false, wide),
+            _ => (false, false, matches!(self, Kernel::AttendAll)),
         };
-        // Elements of four bytes need no merging, whatever the head.
-        let odd = odd && (f16 || matches!(self, Kernel::Attend { .. }));
         let (aligned, plain) = self.matrix().map_or((false, false), |(f, aligned, _)| (aligned, f.plain));
-        let all = [("F16", f16), ("ODD", odd), ("ALIGNED", aligned), ("PLAIN", plain)];
+        let all = [("F16", f16), ("ODD", odd && f16), ("WIDE", wide), ("ALIGNED", aligned), ("PLAIN", plain)];
         all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
     }
 
     /// A name that tells the kernel from all others, for labels and reports.
     pub fn name(&self) -> String {
         let mut name = String::from(self.path());
+        if matches!(self, Kernel::AttendAll) {
+            name += " rows";
+        }
         if let Some((format, _, in_out)) = self.matrix() {
             name += &format!(" {}{}", format.stem, if in_out { " in_out" } else { "" });
         }
@@ -151,7 +212,9 @@ impl Kernel {
             Some((format, _, in_out)) => (format.stem, if in_out { "in_out" } else { "out_in" }),
             None => ("", ""),
         };
-        expand(self.path(), &self.flags(), &[("format", format), ("layout", layout)], &sources::find)
+        let source = if matches!(self, Kernel::AttendAll) { "rows" } else { "cache" };
+        let keys = [("format", format), ("layout", layout), ("source", source)];
+        expand(self.path(), &self.flags(), &keys, &sources::find)
     }
 
     /// The storage buffers of group 1, from binding 0 on.
@@ -161,15 +224,27 @@ impl Kernel {
             // weights, tokens, out, scales
             Kernel::EmbedRows { .. } => &[Read, Read, ReadWrite, Read],
             // x, weight, out
-            Kernel::RmsNorm => &[Read, Read, ReadWrite],
+            Kernel::RmsNorm { .. } => &[Read, Read, ReadWrite],
             // weights, x, out, scales, bias
             Kernel::Gemv { .. } | Kernel::Gemm { .. } => &[Read, Read, ReadWrite, Read, Read],
             // x, angles per position, facts of the rows
             Kernel::QkPrepare => &[ReadWrite, Read, Read],
             // keys, values, block
             Kernel::KvAppend { .. } => &[Read, Read, ReadWrite],
-            // queries, out, running maxima and sums, block
-            Kernel::Attend { .. } => &[Read, ReadWrite, ReadWrite, Read],
+            // queries, out, running maxima and sums, blocks
+            Kernel::Attend { .. } => &[Read, ReadWrite, ReadWrite, Read, Read, Read, Read, Read],
+            // sums of parts, their maxima and sums of weights, out
+            Kernel::AttendMerge => &[Read, Read, ReadWrite],
+            // queries, out, nothing, keys, values
+            Kernel::AttendAll => &[Read, ReadWrite, ReadWrite, Read, Read],
+            // x, weight, bias, out
+            Kernel::LayerNorm { .. } => &[Read, Read, Read, ReadWrite],
+            // x
+            Kernel::Gelu => &[ReadWrite],
+            // x, table or angles
+            Kernel::AddRows | Kernel::Rope2d => &[ReadWrite, Read],
+            // x, out
+            Kernel::PixelShuffle | Kernel::SampleTopK => &[Read, ReadWrite],
             // up, gate
             Kernel::Combine => &[Read, ReadWrite],
             // from, to

@@ -11,8 +11,9 @@
 //! 16 KiB of workgroup memory; no optional feature is used. Weights are byte-addressed, so that GGUF blocks of any
 //! alignment are read in place.
 //!
-//! There is one tier of kernels: one output per thread without workgroup memory (one row per workgroup for norms).
-//! Tiers with cooperative loads, subgroups, f16 or packed integer products are not written yet.
+//! There is one tier of products: one output per thread without workgroup memory. Tiers with cooperative loads, subgroups,
+//! f16 or packed integer products are not written yet. Norms take a workgroup a row; attention shares tiles of keys and
+//! values among the queries of a workgroup.
 //!
 //! ```
 //! use puna_shaders::{Kernel, quant};

@@ -9,7 +9,11 @@ macro_rules! files {
 }
 
 files![
-    "attend/attend",
+    "attend/cache",
+    "attend/merge",
+    "attend/params",
+    "attend/rows",
+    "attend/tile",
     "common/float",
     "common/half",
     "common/turn",
@@ -50,7 +54,13 @@ files![
     "quant/q8_0",
     "quant/scale_min",
     "route/top_k",
+    "sample/top_k",
     "swiglu/combine",
+    "vision/add_rows",
+    "vision/gelu",
+    "vision/layer_norm",
+    "vision/pixel_shuffle",
+    "vision/rope_2d",
 ];
 
 /// The text of a file.

@@ -25,6 +25,12 @@ pub trait Device: Send + Sync {
     /// What this device is and which kernels it chose.
     fn info(&self) -> DeviceInfo;
 
+    /// Whether to [`read`](Device::read) this buffer means to wait for another memory: then an op that spares the read of
+    /// many values is worth issuing.
+    fn far(&self, _buf: Buf) -> bool {
+        false
+    }
+
     /// Makes `region` available to ops. A CPU keeps the region as it is; a GPU uploads it.
     /// Weights are immutable and shared by all forks made afterwards.
     fn load(&mut self, region: &Region) -> Result<Weight, DeviceError>;

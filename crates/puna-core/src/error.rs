@@ -61,6 +61,13 @@ pub enum DeviceError {
         /// The kind of device.
         device: &'static str,
     },
+    /// The driver refused a kernel. Other ops may still work.
+    Kernel {
+        /// The kernel's name.
+        kernel: String,
+        /// What the driver says.
+        why: String,
+    },
     /// The device was lost or its driver failed; it must be opened again.
     Lost(String),
 }
@@ -86,6 +93,7 @@ impl fmt::Display for DeviceError {
             }
             DeviceError::Unsupported { op, dtype } => write!(f, "{op}: no kernel for weights in {dtype}"),
             DeviceError::NoKernel { op, device } => write!(f, "{op}: the {device} does not compute this op"),
+            DeviceError::Kernel { kernel, why } => write!(f, "kernel {kernel} was refused: {why}"),
             DeviceError::Lost(why) => write!(f, "device lost: {why}"),
         }
     }

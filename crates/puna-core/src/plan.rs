@@ -172,6 +172,7 @@ impl Device for PlanDevice {
             Op::AttendAll(op) => self.place_of(op.q.buf),
             Op::PixelShuffle(op) => self.place_of(op.x.buf),
             Op::CopyRows(op) => self.place_of(op.to.buf),
+            Op::TopK(op) => self.place_of(op.x.buf),
         };
         let moved = match op {
             Op::CopyRows(op) if self.place_of(op.from.buf) != place => op.from.len() as u64 * 4,
@@ -211,7 +212,8 @@ impl Device for PlanDevice {
             | Op::AddRows(_)
             | Op::Rope2d(_)
             | Op::PixelShuffle(_)
-            | Op::CopyRows(_) => {}
+            | Op::CopyRows(_)
+            | Op::TopK(_) => {}
         }
         Ok(())
     }

@@ -169,6 +169,7 @@ impl Device for CpuDevice {
             Op::AttendAll(op) => ops::attend_all(self, op),
             Op::PixelShuffle(op) => ops::pixel_shuffle(self, op),
             Op::CopyRows(op) => ops::copy_rows(self, op),
+            Op::TopK(op) => ops::top_k(self, op),
         }
     }
 

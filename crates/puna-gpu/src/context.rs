@@ -131,6 +131,8 @@ pub(crate) struct Context {
     pub(crate) pipelines: Pipelines,
     /// Bound where a kernel's operand is absent.
     pub(crate) nothing: Buffer,
+    /// Bound where a kernel could write and does not.
+    pub(crate) unused: Buffer,
     next_id: AtomicU64,
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -180,8 +182,14 @@ impl Context {
         if !lacks.is_empty() {
             return Err(OpenError::TooWeak { adapter: name, lacks });
         }
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("puna"), required_limits, ..Default::default() };
+        // Timestamps cost nothing until a profile asks for them.
+        let required_features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("puna"),
+            required_features,
+            required_limits,
+            ..Default::default()
+        };
         let opened = adapter.request_device(&descriptor).await;
         let (device, queue) =
             opened.map_err(|e| OpenError::Refused { adapter: name, reason: e.to_string() })?;
@@ -209,20 +217,24 @@ impl Context {
             // Whole alignment units, and byte addresses of 32 bits.
             below.min(u64::from(u32::MAX)) & !255
         };
-        let nothing = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("nothing"),
-            size: 256,
-            usage: STORAGE,
-            mapped_at_creation: false,
-        });
+        let small = |label, id| Buffer {
+            raw: device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: 256,
+                usage: STORAGE,
+                mapped_at_creation: false,
+            }),
+            id,
+        };
         Context {
             name: format!("{} ({}, {})", info.name, info.backend, info.driver),
             max_binding: limit(options.binding_limit, limits.max_storage_buffer_binding_size),
             max_buffer: limit(options.buffer_limit, limits.max_buffer_size),
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
             pipelines: Pipelines::new(&device),
-            nothing: Buffer { raw: nothing, id: 0 },
-            next_id: AtomicU64::new(1),
+            nothing: small("nothing", 0),
+            unused: small("unused", 1),
+            next_id: AtomicU64::new(2),
             device,
             queue,
             failure,

@@ -4,15 +4,15 @@ use crate::buffer::{Buffer, Stored, f32_rows};
 use crate::context::{Context, Options, STORAGE};
 use crate::error::OpenError;
 use crate::ops::Ops;
+use crate::pipeline::Preparation;
+use crate::profile::{KernelTime, Profiler};
 use crate::recorder::{Counts, Recorder};
 use crate::weights::Weights;
 use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, Region, Rows, Weight};
-use puna_shaders::quant;
+use puna_shaders::{Kernel, quant};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A GPU that computes every op of the text model in WGSL.
-///
-/// The ops of the vision tower are not among them yet: they are refused with [`DeviceError::NoKernel`].
+/// A GPU that computes every op in WGSL.
 ///
 /// Ops are recorded; they run when something is read, or when enough work has gathered for one submit. Forks share
 /// the adapter, the compiled kernels and the weights.
@@ -50,9 +50,53 @@ impl GpuDevice {
         Ok(GpuDevice { ctx: Arc::new(ctx), weights: Vec::new(), buffers: Vec::new(), recorder })
     }
 
+    pub(crate) fn wgpu(&self) -> (&wgpu::Device, &wgpu::Queue) {
+        (&self.ctx.device, &self.ctx.queue)
+    }
+
+    pub(crate) fn set_cache(&self, cache: wgpu::PipelineCache) -> bool {
+        self.ctx.pipelines.cache.set(cache).is_ok()
+    }
+
     /// What was done since the device was opened or forked.
     pub fn counts(&self) -> Counts {
         self.lock().counts
+    }
+
+    /// The kernels that a model with weights in these formats may need, to be compiled ahead; otherwise each is compiled
+    /// when it is first used.
+    pub fn prepare(&self, formats: &[DType]) -> Preparation {
+        let formats: Vec<_> = formats.iter().filter_map(|t| quant::by_name(t.name())).collect();
+        let mut kernels = Kernel::all();
+        kernels.retain(|kernel| kernel.format().is_none_or(|f| formats.contains(&f)));
+        Preparation::new(self.ctx.clone(), kernels)
+    }
+
+    /// Kernels compiled so far, for this device and its forks.
+    pub fn compiled(&self) -> usize {
+        self.ctx.pipelines.len()
+    }
+
+    /// Begins to measure the time of each dispatch, or ends it. Measured dispatches run one by one and each submit is
+    /// waited for, so that the whole takes longer. Returns whether the adapter has timestamps.
+    ///
+    /// # Errors
+    /// Out of memory, a lost device.
+    pub fn profile(&mut self, on: bool) -> Result<bool, DeviceError> {
+        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        recorder.submit(&self.ctx)?;
+        recorder.profiler = if on { Profiler::new(&self.ctx)? } else { None };
+        Ok(self.ctx.device.features().contains(wgpu::Features::TIMESTAMP_QUERY))
+    }
+
+    /// The times since [`profile`](Self::profile) was switched on, the longest first.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn times(&mut self) -> Result<Vec<KernelTime>, DeviceError> {
+        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        recorder.submit(&self.ctx)?;
+        Ok(recorder.profiler.as_ref().map(Profiler::times).unwrap_or_default())
     }
 
     /// A panic while recording leaves at worst an op half recorded; what was recorded before it is whole.
@@ -74,6 +118,10 @@ impl Device for GpuDevice {
         info.name = format!("gpu {}", self.ctx.name);
         info.kernels = formats.map(|t| (t, "wgsl, one output a thread, f32 sums")).collect();
         info
+    }
+
+    fn far(&self, _buf: Buf) -> bool {
+        true
     }
 
     fn load(&mut self, region: &Region) -> Result<Weight, DeviceError> {
@@ -111,6 +159,7 @@ impl Device for GpuDevice {
         op.check()?;
         self.ctx.check()?;
         let rec = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        rec.op = op.name();
         Ops { ctx: &self.ctx, weights: &self.weights, buffers: &self.buffers, rec }.record(op)
     }
 

@@ -20,3 +20,18 @@ pub fn from_wgpu(
 ) -> Result<GpuDevice, OpenError> {
     GpuDevice::with_context(Context::from_wgpu(adapter, device, queue, options))
 }
+
+/// The wgpu device and queue that a device works on: for work of the application's own beside it.
+pub fn wgpu_device(device: &GpuDevice) -> (&wgpu::Device, &wgpu::Queue) {
+    device.wgpu()
+}
+
+/// Lets the driver keep compiled kernels in a cache of the application's, which can take its bytes
+/// ([`wgpu::PipelineCache::get_data`]) to the next start. Serves kernels that are compiled afterwards; a device has one
+/// cache, and the first stays. Returns whether it was taken.
+///
+/// To make a cache from bytes is unsafe in wgpu, because drivers trust them. The application does it, which knows where it
+/// kept them; puna reads no file and never makes one. Bytes of another driver or adapter are refused by wgpu.
+pub fn set_pipeline_cache(device: &GpuDevice, cache: wgpu::PipelineCache) -> bool {
+    device.set_cache(cache)
+}

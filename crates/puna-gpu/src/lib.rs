@@ -14,15 +14,17 @@
 //! # Ok::<(), puna_gpu::OpenError>(())
 //! ```
 //!
+//! Kernels are compiled when they are first used, or ahead and in parallel
+//! by [`GpuDevice::prepare`]. Where the adapter has
+//! timestamps, [`GpuDevice::profile`] tells what the time of each kernel is.
+//!
 //! # What is not there yet
 //!
-//! - One tier of kernels for all adapters: one output per thread, f32 activations and sums, no subgroups, f16, packed
+//! - One tier of products for all adapters: one output per thread, f32 activations and sums, no subgroups, f16, packed
 //!   integer products or cooperative matrices. It suits software drivers; a real GPU wants coalesced loads.
-//! - It is slow: on a software Vulkan a prompt takes as long per token as an answer does. Nothing was profiled yet; that
-//!   each output loads the activations anew, one word at a time, is the first suspect.
-//! - Gate, up and SwiGLU are three dispatches; attention runs one dispatch per block of the cache, and experts of a
-//!   batch are not sorted: each pick reads its expert's weights.
-//! - No timestamps, no pipeline cache on disk, no compilation ahead of first use, no sampling on the GPU.
+//! - Gate, up and SwiGLU are three dispatches, and experts of a batch are not sorted: each pick reads its expert's weights.
+//! - No cache of compiled kernels between two runs, unless the application brings wgpu's
+//!   ([`interop::set_pipeline_cache`]): to make one from bytes is unsafe, and this crate has no unsafe code.
 //! - The formats IQ1 to IQ3 and TQ have no shaders and are refused with
 //!   [`DeviceError::Unsupported`](puna_core::DeviceError::Unsupported).
 #![deny(unsafe_code)]
@@ -35,10 +37,13 @@ mod error;
 pub mod interop;
 mod ops;
 mod pipeline;
+mod profile;
 mod recorder;
 mod weights;
 
 pub use context::{AdapterInfo, Options, adapters, list};
 pub use device::GpuDevice;
 pub use error::OpenError;
+pub use pipeline::Preparation;
+pub use profile::KernelTime;
 pub use recorder::Counts;

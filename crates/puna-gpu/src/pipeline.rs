@@ -1,10 +1,11 @@
 //! Compute pipelines, compiled when a kernel is first used.
 
 use crate::context::Context;
-use puna_core::DeviceError;
+use puna_core::{Cancel, DeviceError};
 use puna_shaders::{Access, Kernel};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes of parameters of a dispatch.
 pub(crate) const PARAM_BYTES: u64 = 256;
@@ -22,6 +23,8 @@ pub(crate) struct Pipelines {
     /// Group 0 of every kernel: its parameters, at a dynamic offset.
     pub(crate) params: wgpu::BindGroupLayout,
     compiled: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    /// The driver's own cache, if the application brought one.
+    pub(crate) cache: OnceLock<wgpu::PipelineCache>,
 }
 
 fn entry(binding: u32, ty: wgpu::BufferBindingType, dynamic: bool) -> wgpu::BindGroupLayoutEntry {
@@ -40,23 +43,32 @@ impl Pipelines {
             label: Some("params"),
             entries: &[entry(0, wgpu::BufferBindingType::Uniform, true)],
         });
-        Pipelines { params, compiled: Mutex::default() }
+        Pipelines { params, compiled: Mutex::default(), cache: OnceLock::new() }
     }
 
     /// The pipeline of a kernel.
     pub(crate) fn get(&self, ctx: &Context, kernel: Kernel) -> Result<Arc<Pipeline>, DeviceError> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = compiled.get(&kernel) {
+        if let Some(pipeline) = self.lock().get(&kernel) {
             return Ok(pipeline.clone());
         }
+        // Without the lock, so that other threads compile other kernels meanwhile.
         let pipeline = Arc::new(self.compile(ctx, kernel)?);
-        compiled.insert(kernel, pipeline.clone());
-        Ok(pipeline)
+        Ok(self.lock().entry(kernel).or_insert(pipeline).clone())
+    }
+
+    /// Kernels compiled so far.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Kernel, Arc<Pipeline>>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn compile(&self, ctx: &Context, kernel: Kernel) -> Result<Pipeline, DeviceError> {
         let name = kernel.name();
-        let source = kernel.source().map_err(|e| DeviceError::Lost(e.to_string()))?;
+        let failed = |why: String| DeviceError::Kernel { kernel: name.clone(), why };
+        let source = kernel.source().map_err(|e| failed(e.to_string()))?;
         let entries: Vec<_> = (0..)
             .zip(kernel.bindings())
             .map(|(i, access)| {
@@ -64,7 +76,7 @@ impl Pipelines {
                 entry(i, wgpu::BufferBindingType::Storage { read_only }, false)
             })
             .collect();
-        ctx.guarded(0, || {
+        let made = ctx.guarded(0, || {
             let module = ctx.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(&name),
                 source: wgpu::ShaderSource::Wgsl(source.into()),
@@ -88,9 +100,52 @@ impl Pipelines {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: self.cache.get(),
             });
             Pipeline { raw, layout }
+        });
+        made.map_err(|e| match e {
+            // The device itself is well: this one kernel was refused.
+            DeviceError::Lost(why) if ctx.check().is_ok() => failed(why),
+            other => other,
         })
+    }
+}
+
+/// Kernels that are to be compiled ahead of their first use; made by [`GpuDevice::prepare`](crate::GpuDevice::prepare).
+///
+/// This crate starts no threads: an application that wants the kernels compiled in parallel calls [`run`](Self::run) from
+/// several of its own, which share the work.
+#[derive(Debug)]
+pub struct Preparation {
+    ctx: Arc<Context>,
+    kernels: Vec<Kernel>,
+    next: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Preparation {
+    pub(crate) fn new(ctx: Arc<Context>, kernels: Vec<Kernel>) -> Self {
+        Preparation { ctx, kernels, next: AtomicUsize::new(0), done: AtomicUsize::new(0) }
+    }
+
+    /// How many kernels there are.
+    pub fn total(&self) -> usize {
+        self.kernels.len()
+    }
+
+    /// Compiles kernels until none is left that no other thread has taken. `progress` hears how many of how many are done.
+    /// A cancelled call leaves those that are done and returns no error; the next call goes on.
+    ///
+    /// # Errors
+    /// [`DeviceError::Kernel`] for a kernel that the driver refuses; a lost device.
+    pub fn run(&self, progress: &dyn Fn(usize, usize), cancel: &Cancel) -> Result<(), DeviceError> {
+        while !cancel.is_cancelled()
+            && let Some(&kernel) = self.kernels.get(self.next.fetch_add(1, Ordering::Relaxed))
+        {
+            self.ctx.pipelines.get(&self.ctx, kernel)?;
+            progress(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.kernels.len());
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use crate::buffer::{Buffer, Span};
 use crate::context::{Context, STORAGE};
 use crate::pipeline::{PARAM_BYTES, Pipeline};
+use crate::profile::{Profiler, TIMED};
 use puna_core::DeviceError;
 use puna_shaders::Kernel;
 use std::collections::HashMap;
@@ -33,8 +34,21 @@ pub struct Counts {
 /// A recorded command.
 #[derive(Debug)]
 enum Step {
-    Dispatch { pipeline: Arc<Pipeline>, group: wgpu::BindGroup, params: u32, grid: (u32, u32) },
-    Copy { source: wgpu::Buffer, at: u64, to: wgpu::Buffer, to_at: u64, bytes: u64 },
+    Dispatch {
+        op: &'static str,
+        kernel: Kernel,
+        pipeline: Arc<Pipeline>,
+        group: wgpu::BindGroup,
+        params: u32,
+        grid: (u32, u32),
+    },
+    Copy {
+        source: wgpu::Buffer,
+        at: u64,
+        to: wgpu::Buffer,
+        to_at: u64,
+        bytes: u64,
+    },
 }
 
 /// A device's own intermediate buffers.
@@ -44,8 +58,10 @@ pub(crate) enum Scratch {
     Gate,
     /// Up products.
     Up,
-    /// Running maxima and sums of attention.
-    Attend,
+    /// Running maxima and sums of weights of attention.
+    State,
+    /// Weighted sums of parts of attention.
+    Sums,
 }
 
 type GroupKey = (Kernel, [(u64, u64, u64); MAX_BINDINGS]);
@@ -60,9 +76,12 @@ pub(crate) struct Recorder {
     params: wgpu::BindGroup,
     work: u64,
     groups: HashMap<GroupKey, wgpu::BindGroup>,
-    scratch: [Option<Buffer>; 3],
+    scratch: [Option<Buffer>; 4],
     staging: Option<Buffer>,
     pub(crate) counts: Counts,
+    /// The op that is being recorded.
+    pub(crate) op: &'static str,
+    pub(crate) profiler: Option<Profiler>,
 }
 
 impl Recorder {
@@ -88,9 +107,11 @@ impl Recorder {
             params,
             work: 0,
             groups: HashMap::new(),
-            scratch: [None, None, None],
+            scratch: [const { None }; 4],
             staging: None,
             counts: Counts::default(),
+            op: "",
+            profiler: None,
         })
     }
 
@@ -139,10 +160,12 @@ impl Recorder {
         self.data.resize(at, 0);
         self.data.extend_from_slice(bytemuck::cast_slice(params));
         self.data.resize(at + PARAM_BYTES as usize, 0);
-        self.steps.push(Step::Dispatch { pipeline, group, params: at as u32, grid });
+        let (op, params) = (self.op, at as u32);
+        self.steps.push(Step::Dispatch { op, kernel, pipeline, group, params, grid });
         self.counts.dispatches += 1;
         self.work = self.work.saturating_add(work);
-        if self.work >= SUBMIT_WORK { self.submit(ctx) } else { Ok(()) }
+        let timed = self.profiler.is_some() && self.steps.len() >= TIMED;
+        if self.work >= SUBMIT_WORK || timed { self.submit(ctx) } else { Ok(()) }
     }
 
     fn group(
@@ -225,7 +248,14 @@ impl Recorder {
         let mut pass: Option<wgpu::ComputePass<'static>> = None;
         for step in self.steps.drain(..) {
             match step {
-                Step::Dispatch { pipeline, group, params, grid } => {
+                Step::Dispatch { op, kernel, pipeline, group, params, grid } => {
+                    // With a profiler, each dispatch is a pass of its own between two timestamps.
+                    if let Some(profiler) = &mut self.profiler {
+                        let timestamp_writes = Some(profiler.next(op, kernel));
+                        let timed = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+                        drop(pass.take());
+                        pass = Some(encoder.begin_compute_pass(&timed).forget_lifetime());
+                    }
                     let pass = pass.get_or_insert_with(|| {
                         encoder.begin_compute_pass(&Default::default()).forget_lifetime()
                     });
@@ -241,12 +271,18 @@ impl Recorder {
             }
         }
         drop(pass);
+        if let Some(profiler) = &self.profiler {
+            profiler.resolve(&mut encoder);
+        }
         ctx.queue.submit([encoder.finish()]);
         self.data.clear();
         self.work = 0;
         self.counts.submits += 1;
         // Frees what finished submits held; an error shows in `check`.
         let _ = ctx.device.poll(wgpu::PollType::Poll);
+        if let Some(profiler) = &mut self.profiler {
+            profiler.collect(ctx)?;
+        }
         ctx.check()
     }
 
@@ -286,29 +322,9 @@ impl Recorder {
             let staging = self.staging(ctx, bytes)?;
             self.copy(from, at + (i * part) as u64 * 4, &staging, 0, bytes);
             self.submit(ctx)?;
-            let (tell, told) = mpsc::channel();
-            staging.raw.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-                // Nobody listens any more if the read was given up because the device was lost.
-                let _ = tell.send(result);
-            });
-            let lost = |why: String| DeviceError::Lost(why);
-            loop {
-                ctx.wait()?;
-                // Whoever polls first runs the callbacks: a fork in another thread may have taken ours and be about to.
-                match told.recv_timeout(Duration::from_millis(10)) {
-                    Ok(Ok(())) => break,
-                    Ok(Err(e)) => return Err(lost(e.to_string())),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {}
-                    Err(mpsc::RecvTimeoutError::Disconnected) => {
-                        return Err(lost("a read-back was dropped by the driver".into()));
-                    }
-                }
-            }
-            {
-                let view = staging.raw.get_mapped_range(0..bytes).map_err(|e| lost(e.to_string()))?;
-                bytemuck::cast_slice_mut::<f32, u8>(into).copy_from_slice(&view);
-            }
-            staging.raw.unmap();
+            fetch(ctx, &staging, bytes, |view| {
+                bytemuck::cast_slice_mut::<f32, u8>(into).copy_from_slice(view);
+            })?;
         }
         Ok(())
     }
@@ -324,4 +340,37 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Waits until a staging buffer is filled, and shows its first bytes.
+pub(crate) fn fetch(
+    ctx: &Context,
+    staging: &Buffer,
+    bytes: u64,
+    see: impl FnOnce(&[u8]),
+) -> Result<(), DeviceError> {
+    let (tell, told) = mpsc::channel();
+    staging.raw.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+        // Nobody listens any more if the read was given up because the device was lost.
+        let _ = tell.send(result);
+    });
+    let lost = |why: String| DeviceError::Lost(why);
+    loop {
+        ctx.wait()?;
+        // Whoever polls first runs the callbacks: a fork in another thread may have taken ours and be about to.
+        match told.recv_timeout(Duration::from_millis(10)) {
+            Ok(Ok(())) => break,
+            Ok(Err(e)) => return Err(lost(e.to_string())),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(lost("a read-back was dropped by the driver".into()));
+            }
+        }
+    }
+    {
+        let view = staging.raw.get_mapped_range(0..bytes).map_err(|e| lost(e.to_string()))?;
+        see(&view);
+    }
+    staging.raw.unmap();
+    Ok(())
 }

@@ -7,7 +7,7 @@ use puna_core::Elem;
 use puna_core::RefDevice;
 use puna_gpu::{GpuDevice, Options};
 use puna_testkit::compare::assert_close;
-use puna_testkit::goldens::{Golden, Rounding};
+use puna_testkit::goldens::{Golden, Rounding, VisionGolden};
 use puna_testkit::{Loaded, tolerance};
 
 fn gpu(options: &Options) -> Box<GpuDevice> {
@@ -58,6 +58,16 @@ fn greedy_tokens_of_the_reference() {
         on_reference.options.kv = kv;
         let expected = on_reference.greedy(&golden.prompt, 64);
         assert_eq!(on_gpu.greedy(&golden.prompt, 64), expected, "{kv:?}");
+    }
+}
+
+/// The vision tower too: features, logits and greedy tokens after images, in two batch sizes.
+#[test]
+fn images_of_transformers_and_pillow() {
+    let golden = VisionGolden::load();
+    for (tiles, batch) in [(1, 512), (3, 5)] {
+        let off = golden.check(gpu(&Options::new()), tiles, batch);
+        println!("{tiles} tiles, {batch} tokens at once: {off:?}");
     }
 }
 

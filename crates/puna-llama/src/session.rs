@@ -2,11 +2,13 @@
 
 use crate::forward::{Llama, Pass, State, StateOptions, Want};
 use crate::kv::BLOCK_TOKENS;
+use crate::sample::{TOP_LEN, Top};
 use crate::vision::Embed;
 use crate::{LlamaError, Result};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use puna_core::ops::TopK;
 use puna_core::{Cancel, Device};
 
 /// Tokens fed so far, and everything needed to go on from there.
@@ -146,6 +148,12 @@ impl SessionState {
     /// # Errors
     /// [`LlamaError::EmptyPrompt`] when there is no token; cancelled, or a device that failed.
     pub fn logits(&mut self, cancel: Option<&Cancel>) -> Result<&[f32]> {
+        self.find_logits(cancel)?;
+        self.finite_logits(self.tokens.len())
+    }
+
+    /// Sees to it that the state has the logits of the last token.
+    fn find_logits(&mut self, cancel: Option<&Cancel>) -> Result<()> {
         let n = self.tokens.len();
         if n == 0 {
             return Err(LlamaError::EmptyPrompt);
@@ -155,7 +163,29 @@ impl SessionState {
             self.catch_up(&mut Pass { cancel, ..Pass::new(Want::Last(1)) })?;
             self.has_logits = true;
         }
-        self.finite_logits(n)
+        Ok(())
+    }
+
+    /// The `k` most likely tokens after the last one, if the device is [far](Device::far) and has the logits still: then
+    /// these few numbers are read instead of all of them. A sampler that cannot do with them asks for all afterwards.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    pub fn top<'a>(
+        &mut self,
+        k: usize,
+        cancel: Option<&Cancel>,
+        into: &'a mut [f32; TOP_LEN],
+    ) -> Result<Option<Top<'a>>> {
+        if k > TopK::MOST {
+            return Ok(None);
+        }
+        self.find_logits(cancel)?;
+        let top = self.state.top(&mut *self.device, k.min(self.model.config.vocab_size), into)?;
+        match top {
+            Some(top) if !top.is_finite() => Err(self.not_finite(self.tokens.len())),
+            top => Ok(top),
+        }
     }
 
     /// Forgets all tokens but the first `n`. Exact: what follows is as if the others had never been fed.
@@ -236,13 +266,18 @@ impl SessionState {
 
     /// The logits, or an error after which the session holds `keep` tokens.
     fn finite_logits(&mut self, keep: usize) -> Result<&[f32]> {
-        if self.state.logits().iter().all(|v| v.is_finite()) {
-            return Ok(self.state.logits());
+        if self.state.logits(&mut *self.device)?.iter().all(|v| v.is_finite()) {
+            return self.state.logits(&mut *self.device);
         }
+        Err(self.not_finite(keep))
+    }
+
+    /// Forgets all tokens but the first `keep`, because those after them gave logits that are not finite.
+    fn not_finite(&mut self, keep: usize) -> LlamaError {
         let position = self.tokens.len().saturating_sub(1) as u64;
         self.has_logits = false;
         self.truncate(keep);
-        Err(LlamaError::NonFinite { position })
+        LlamaError::NonFinite { position }
     }
 
     /// Room for `n` more tokens, in whole cache blocks: so a decode step allocates only where the caches do too.

@@ -23,4 +23,4 @@ pub mod synth;
 pub mod tolerance;
 
 pub use files::ModelDir;
-pub use loaded::Loaded;
+pub use loaded::{Loaded, last};

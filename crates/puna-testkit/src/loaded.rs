@@ -20,6 +20,11 @@ pub struct Loaded {
     pub options: StateOptions,
 }
 
+/// A pass that leaves the logits of its last token on the device.
+pub fn last() -> Pass<'static> {
+    Pass::new(Want::Last(1))
+}
+
 /// Logits and hidden states of every position of a prompt.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {

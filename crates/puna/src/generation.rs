@@ -264,8 +264,7 @@ impl<'s> Generation<'s> {
         if self.generated == 0 {
             self.session.reserve(self.max_tokens.unwrap_or(usize::MAX))?;
         }
-        let (logits, history) = self.session.sampler_input(&self.cancel)?;
-        let sampled = sampler.sample(logits, history).lift()?;
+        let sampled = self.session.sample(sampler, &self.cancel)?;
         // Of no entries, which is the rule, this makes no allocation.
         let top_logprobs: Vec<_> = sampler.top_logprobs().collect();
         let mut token = Token {

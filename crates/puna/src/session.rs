@@ -12,6 +12,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::ops::ControlFlow;
 use puna_core::{Cancel, Elem};
+use puna_llama::sample::{Sampled, Sampler, TOP_LEN};
 use puna_llama::{Config, LlamaError, Pass, SessionState, StateOptions, Want};
 
 /// Tokens held at most where neither the caller nor the model says less.
@@ -330,12 +331,21 @@ impl Session {
         self.state.logits(Some(cancel)).lift()
     }
 
-    /// A copy of the logits that a sampler may work in, beside all tokens.
-    pub(crate) fn sampler_input(&mut self, cancel: &Cancel) -> Result<(&mut [f32], &[u32]), Error> {
+    /// Chooses the next token: from the most likely ones, where reading all logits would cost time and the sampler can
+    /// do with these; else from a copy of all logits, in which it may work.
+    pub(crate) fn sample(&mut self, sampler: &mut Sampler, cancel: &Cancel) -> Result<Sampled, Error> {
+        if let Some(k) = sampler.top() {
+            let mut space = [0.0; TOP_LEN];
+            if let Some(top) = self.state.top(k, Some(cancel), &mut space).lift()?
+                && let Some(sampled) = sampler.sample_top(&top).lift()?
+            {
+                return Ok(sampled);
+            }
+        }
         let logits = self.state.logits(Some(cancel)).lift()?;
         self.logits.clear();
         self.logits.extend_from_slice(logits);
-        Ok((&mut self.logits, &self.tokens))
+        sampler.sample(&mut self.logits, &self.tokens).lift()
     }
 
     /// Adds tokens and hands the logits after each of them to `see`, with the token's place in the session: what scoring

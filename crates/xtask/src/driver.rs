@@ -1,31 +1,45 @@
-//! A Vulkan driver for the GPU tests: any that is installed, or Mesa's software driver.
+//! What the GPU tests need: a Vulkan driver, any that is installed or Mesa's software driver; and the SPIR-V validator.
 
 use crate::run::{Result, at_root, run, say};
 use std::fs;
+use std::process::Command;
 
 /// Where drivers announce themselves.
 const FOLDERS: [&str; 3] = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 /// Debian's software driver and the loader.
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
-/// Makes sure that there is a driver. Only Linux is looked after; other systems bring theirs.
+/// Debian's package with `spirv-val`.
+const VALIDATOR: &str = "spirv-tools";
+
+/// Makes sure that there is a driver and a validator. Only Linux is looked after; other systems bring theirs.
 pub(crate) fn driver() -> Result {
-    if !cfg!(target_os = "linux") || installed() {
+    if !cfg!(target_os = "linux") {
         return Ok(());
     }
-    say("no Vulkan driver is installed; installing Mesa's software driver");
+    let mut packages = Vec::new();
+    if !installed() {
+        packages.extend(PACKAGES);
+    }
+    if Command::new("spirv-val").arg("--version").output().is_err() {
+        packages.push(VALIDATOR);
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    say(&format!("installing {} for the GPU tests", packages.join(" ")));
     let install = || {
         run(at_root("apt-get")
             .args(["install", "--yes", "--quiet", "--no-install-recommends"])
-            .args(PACKAGES)
+            .args(&packages)
             .env("DEBIAN_FRONTEND", "noninteractive"))
     };
     install()
         .or_else(|_| run(at_root("apt-get").args(["update", "--quiet"])).and_then(|()| install()))
         .map_err(|why| {
-            let packages = PACKAGES.join(" ");
+            let packages = packages.join(" ");
             format!(
-                "{why}\nthe GPU tests need a Vulkan driver: install one, for example the packages {packages}"
+                "{why}\nthe GPU tests need a Vulkan driver and spirv-val: install the packages {packages}"
             )
         })
 }

@@ -3,7 +3,7 @@
 use super::split;
 use crate::ops::{
     AddRows, Attend, AttendAll, CopyRows, EmbedRows, ExpertFfn, Gelu, KvAppend, LayerNorm, MatMul, Picks,
-    PixelShuffle, QkPrepare, RmsNorm, Rope, Rope2d, Route, SwiGlu,
+    PixelShuffle, QkPrepare, RmsNorm, Rope, Rope2d, Route, SwiGlu, TopK,
 };
 use crate::{Buf, DeviceError, Expert, KvView, Mat, Op, Rows, Vector, Weight};
 use alloc::vec::Vec;
@@ -141,6 +141,7 @@ impl Local {
                 AttendAll { q, k, v, out: s.rows(op.out)?, ..*op }.into()
             }
             Op::PixelShuffle(op) => PixelShuffle { x: s.rows(op.x)?, out: s.rows(op.out)?, ..*op }.into(),
+            Op::TopK(op) => TopK { x: s.rows(op.x)?, out: s.rows(op.out)?, k: op.k }.into(),
             Op::CopyRows(op) => CopyRows { from: s.rows(op.from)?, to: s.rows(op.to)?, add: op.add }.into(),
         };
         run(s.place.unwrap_or(0), &local)

@@ -144,6 +144,11 @@ impl Device for Composite {
         all
     }
 
+    fn far(&self, buf: Buf) -> bool {
+        let (place, buf) = split(buf.0);
+        self.devices.get(place).is_some_and(|device| device.far(Buf(buf)))
+    }
+
     fn load(&mut self, region: &Region) -> Result<Weight, DeviceError> {
         self.load_at(Place(0), region)
     }

@@ -23,6 +23,7 @@ mod rms_norm;
 mod rope_2d;
 mod route;
 mod swiglu;
+mod top_k;
 
 pub use add_rows::AddRows;
 pub use attend::{Attend, Window};
@@ -40,6 +41,7 @@ pub use rms_norm::RmsNorm;
 pub use rope_2d::Rope2d;
 pub use route::{Picks, Route};
 pub use swiglu::SwiGlu;
+pub use top_k::TopK;
 
 use crate::{DeviceError, Layout, Mat, Rows};
 
@@ -63,6 +65,7 @@ pub enum Op<'a> {
     AttendAll(AttendAll),
     PixelShuffle(PixelShuffle),
     CopyRows(CopyRows),
+    TopK(TopK),
 }
 
 impl Op<'_> {
@@ -85,6 +88,7 @@ impl Op<'_> {
             Op::AttendAll(_) => "AttendAll",
             Op::PixelShuffle(_) => "PixelShuffle",
             Op::CopyRows(_) => "CopyRows",
+            Op::TopK(_) => "TopK",
         }
     }
 
@@ -107,6 +111,7 @@ impl Op<'_> {
             Op::AttendAll(op) => op.check(),
             Op::PixelShuffle(op) => op.check(),
             Op::CopyRows(op) => op.check(),
+            Op::TopK(op) => op.check(),
         }
     }
 }
@@ -136,7 +141,8 @@ from_struct!(
     Rope2d,
     AttendAll,
     PixelShuffle,
-    CopyRows
+    CopyRows,
+    TopK
 );
 
 /// `found == expected`, or a shape error that says which dimension of which op.

@@ -319,6 +319,11 @@ impl Device for RefDevice {
                 attend_all(qkv, op.q.width, op.group, op.head_dim, op.scale, out);
                 Ok(())
             }),
+            Op::TopK(op) => self.with_out("TopK", &op.out, |d, out| {
+                let rows = d.f32s("TopK", &op.x)?.chunks_exact(op.x.width.max(1));
+                rows.zip(out.chunks_exact_mut(op.out.width)).for_each(|(x, out)| top_k(x, op.k, out));
+                Ok(())
+            }),
             Op::PixelShuffle(op) => self.with_out("PixelShuffle", &op.out, |d, out| {
                 pixel_shuffle(d.f32s("PixelShuffle", &op.x)?, op.x.width, op.grid, op.factor, out);
                 Ok(())

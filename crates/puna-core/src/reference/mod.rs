@@ -20,6 +20,7 @@ mod rms_norm;
 mod rope_2d;
 mod route;
 mod swiglu;
+mod top_k;
 
 pub use add_rows::add_rows;
 pub use attend::attend;
@@ -38,3 +39,4 @@ pub use rms_norm::rms_norm;
 pub use rope_2d::rope_2d;
 pub use route::{choose, route};
 pub use swiglu::{silu, swiglu};
+pub use top_k::top_k;

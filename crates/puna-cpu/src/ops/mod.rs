@@ -17,6 +17,7 @@ mod rope_2d;
 mod route;
 mod simd;
 mod swiglu;
+mod top_k;
 
 pub(crate) use add_rows::add_rows;
 pub(crate) use attend::{attend, attend_all};
@@ -33,6 +34,7 @@ pub(crate) use rms_norm::rms_norm;
 pub(crate) use rope_2d::rope_2d;
 pub(crate) use route::route;
 pub(crate) use swiglu::swiglu;
+pub(crate) use top_k::top_k;
 
 /// Rows that one task of an element-wise op takes: about a thousand values or more.
 fn rows_per_task(width: usize) -> usize {

@@ -3,7 +3,7 @@
 use crate::harness::{Devices, Random, bytes, many, pools, shape};
 use puna_core::ops::{
     Attend, EmbedRows, ExpertFfn, KvAppend, MatMul, Pairs, Picks, QkPrepare, RmsNorm, Rope, Route, SwiGlu,
-    Temperature, Window,
+    Temperature, TopK, Window,
 };
 use puna_core::{Buf, DType, Elem, Expert, KvView, Layout, Mat, Rows, Vector};
 
@@ -265,5 +265,44 @@ fn expert_ffn() {
         devices.issue(Route { x, router: &router, picks });
         devices.issue(ExpertFfn { x, experts: &experts, picks, out });
         devices.compare(&format!("ExpertFfn {n_experts} experts, top {top_k}, {n_rows} rows"), out, 2e-4);
+    });
+}
+
+#[test]
+fn top_k() {
+    many(20, |devices, random| {
+        let (n, width) = (1 + random.below(3), random.width(&[1, 9, 300, 1500]));
+        let k = random.below(width.min(TopK::MOST) + 1);
+        let x = devices.rows(random, n, width);
+        // Few different values, zeros of both signs among them: most of the order is by index.
+        if random.below(2) == 0 {
+            let values: Vec<f32> =
+                (0..n * width).map(|_| random.pick(&[-1.5, -0.0, 0.0, 2.0, 7.25])).collect();
+            devices.same(|d| d.write(x.buf, x.offset, &values).unwrap());
+        }
+        let out = devices.rows(random, n, 2 * k + 2);
+        devices.issue(TopK { x, k, out });
+        devices.compare(&format!("TopK {k} of {width}"), out, 1e-6);
+    });
+    many(1, |devices, random| {
+        let (x, out) = (devices.rows(random, 2, 4), devices.rows(random, 2, 6));
+        let values = [1.0, f32::NAN, 2.0, f32::NEG_INFINITY, f32::INFINITY, 1.0, 2.0, 3.0];
+        devices.same(|d| d.write(x.buf, x.offset, &values).unwrap());
+        devices.issue(TopK { x, k: 2, out });
+        for row in [0, 1] {
+            let last = Rows { offset: out.offset + row * 6 + 5, n_rows: 1, width: 1, ..out };
+            let bad = devices.same(|d| {
+                let mut v = [0.0];
+                d.read(&last, &mut v).unwrap();
+                v[0]
+            });
+            assert_eq!(bad, [2.0, 1.0][row]);
+        }
+        let refused = |devices: &mut Devices, op: TopK| {
+            assert!(devices.same(|d| d.issue(&op.clone().into()).is_err()), "{op:?}");
+        };
+        refused(devices, TopK { x, k: 5, out: Rows { width: 12, n_rows: 1, ..out } });
+        refused(devices, TopK { x, k: 1, out });
+        refused(devices, TopK { x, k: 2, out: x });
     });
 }

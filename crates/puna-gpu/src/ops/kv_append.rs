@@ -56,7 +56,14 @@ impl<'a> Ops<'a> {
             ];
             let grid = (op.k.width.div_ceil(step).div_ceil(64) as u32, count as u32);
             let (spans, work) = ([k, v, Span::whole(&block.buffer)], (count * op.k.width) as u64);
-            self.rec.dispatch(self.ctx, Kernel::KvAppend { f16, odd }, &params, &spans, grid, work)?;
+            self.rec.dispatch(
+                self.ctx,
+                Kernel::KvAppend { f16, odd: f16 && odd },
+                &params,
+                &spans,
+                grid,
+                work,
+            )?;
             row += count;
         }
         Ok(())

@@ -1,15 +1,22 @@
 //! How each op becomes dispatches: one file per op.
 
+mod add_rows;
 mod attend;
+mod attend_all;
 mod copy_rows;
 mod embed;
 mod expert;
+mod gelu;
 mod kv_append;
+mod layer_norm;
 mod matmul;
+mod pixel_shuffle;
 mod qk_prepare;
 mod rms_norm;
+mod rope_2d;
 mod route;
 mod swiglu;
+mod top_k;
 
 use crate::buffer::{Operand, Span, Stored, f32_rows};
 use crate::context::Context;
@@ -28,6 +35,9 @@ const MAX_ROWS: usize = 4096;
 const MAX_WORK: u64 = 1 << 32;
 /// Elements of one scratch buffer at most, if its rows can be split.
 const MAX_SCRATCH: usize = 8 << 20;
+
+/// Values of a row from which on a norm takes more threads.
+const LONG_ROW: usize = 1024;
 
 /// What recording an op needs.
 pub(crate) struct Ops<'a> {
@@ -51,13 +61,13 @@ impl<'a> Ops<'a> {
             Op::Route(op) => self.route(op),
             Op::ExpertFfn(op) => self.expert_ffn(op),
             Op::CopyRows(op) => self.copy_rows(op),
-            // The vision tower runs on another device; its rows come here through `Device::write`.
-            Op::LayerNorm(_)
-            | Op::Gelu(_)
-            | Op::AddRows(_)
-            | Op::Rope2d(_)
-            | Op::AttendAll(_)
-            | Op::PixelShuffle(_) => Err(DeviceError::NoKernel { op: op.name(), device: "GPU" }),
+            Op::LayerNorm(op) => self.layer_norm(op),
+            Op::Gelu(op) => self.gelu(op),
+            Op::AddRows(op) => self.add_rows(op),
+            Op::Rope2d(op) => self.rope_2d(op),
+            Op::AttendAll(op) => self.attend_all(op),
+            Op::PixelShuffle(op) => self.pixel_shuffle(op),
+            Op::TopK(op) => self.top_k(op),
         }
     }
 

@@ -36,7 +36,7 @@ impl Ops<'_> {
                 op.norm_eps.unwrap_or(0.0).to_bits(),
                 rows_base,
             ];
-            let grid = (heads.div_ceil(64) as u32, n as u32);
+            let grid = (heads as u32, n as u32);
             let spans = [x, freqs, Span::whole(&arena)];
             self.rec.dispatch(ctx, Kernel::QkPrepare, &params, &spans, grid, (n * width) as u64)?;
         }

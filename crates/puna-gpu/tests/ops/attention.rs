@@ -11,7 +11,7 @@ struct Shape {
     block_tokens: usize,
 }
 
-/// Appends `steps` batches of rows and attends after each.
+/// Appends `steps` batches of rows and attends after each, with the last rows of long ones.
 fn run(elem: Elem, shape: &Shape, window: Window, steps: &[usize]) {
     let Shape { n_kv_heads, group, head_dim, block_tokens } = *shape;
     let mut pair = Pair::new(head_dim as u64 + steps.len() as u64);
@@ -24,9 +24,10 @@ fn run(elem: Elem, shape: &Shape, window: Window, steps: &[usize]) {
         let (k, v) = (pair.rows(n, n_kv_heads * head_dim), pair.rows(n, n_kv_heads * head_dim));
         pair.issue(KvAppend { k, v, kv: &kv, pos });
         let width = group * n_kv_heads * head_dim;
-        let (q, out) = (pair.rows(n, width), pair.rows(n, width));
+        let m = n.min(40);
+        let (q, out) = (pair.rows(m, width), pair.rows(m, width));
         let scale = 3.0 / (head_dim as f32).sqrt();
-        pair.issue(Attend { q, kv: &kv, out, pos, scale, window });
+        pair.issue(Attend { q, kv: &kv, out, pos: pos + (n - m) as u64, scale, window });
         pair.same(&out, tolerance::EXPONENTIAL, &format!("{elem:?} {window:?} {steps:?} at {pos}"));
         pos += n as u64;
     }
@@ -39,6 +40,8 @@ fn windows_blocks_and_groups() {
         Shape { n_kv_heads: 2, group: 3, head_dim: 16, block_tokens: 16 },
         Shape { n_kv_heads: 3, group: 1, head_dim: 7, block_tokens: 5 },
         Shape { n_kv_heads: 2, group: 5, head_dim: 64, block_tokens: 40 },
+        // More heads than a slice has slots, and heads longer than a workgroup sums.
+        Shape { n_kv_heads: 1, group: 11, head_dim: 135, block_tokens: 2 },
     ];
     for shape in &shapes {
         for elem in [Elem::F32, Elem::F16] {
@@ -55,6 +58,16 @@ fn more_keys_than_a_tile_and_large_scores() {
     let shape = Shape { n_kv_heads: 1, group: 2, head_dim: 32, block_tokens: 100 };
     run(Elem::F16, &shape, Window::Full, &[130, 1]);
     run(Elem::F32, &shape, Window::Chunk(70), &[150, 1]);
+}
+
+/// So many keys that they are attended to in parts, over more blocks than one dispatch binds; and as many rows at once.
+#[test]
+fn parts_of_the_keys() {
+    for (elem, head_dim) in [(Elem::F16, 16), (Elem::F32, 16), (Elem::F16, 150)] {
+        let shape = Shape { n_kv_heads: 2, group: 2, head_dim, block_tokens: 64 };
+        run(elem, &shape, Window::Full, &[400, 1, 3]);
+        run(elem, &shape, Window::Chunk(350), &[500, 1, 5]);
+    }
 }
 
 /// A chunk cache that holds only its own chunk, far from position 0.

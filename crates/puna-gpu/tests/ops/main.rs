@@ -6,6 +6,9 @@
 mod attention;
 mod device;
 mod experts;
+mod failures;
 mod pair;
 mod products;
 mod rows;
+mod sample;
+mod vision;

@@ -87,7 +87,7 @@ fn subnormal_f16_is_kept() {
 
 #[test]
 fn norms_of_any_width() {
-    for (n, width) in [(1, 1), (3, 7), (2, 64), (5, 257), (70, 100)] {
+    for (n, width) in [(1, 1), (3, 7), (2, 64), (5, 257), (70, 100), (2, 1500)] {
         let mut pair = Pair::new(width as u64);
         let (x, out, weight) = (pair.rows(n, width), pair.rows(n, width), pair.vector(width));
         pair.issue(RmsNorm { x, weight, eps: 1e-5, out });

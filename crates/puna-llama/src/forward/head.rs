@@ -7,7 +7,8 @@ use puna_core::ops::MatMul;
 use puna_core::{Device, Place, Rows};
 
 impl Llama {
-    /// Logits of the last `batch.wanted` rows of `h`, which is `here`, handed to `pass.logits` in order; the last piece stays in `state`.
+    /// Logits of the last `batch.wanted` rows of `h`, which is `here`, handed to `pass.logits` in order. Without a sink nothing
+    /// is read; those of the last row stay on the device.
     pub(super) fn head(
         &self,
         device: &mut dyn Device,
@@ -25,8 +26,9 @@ impl Llama {
             let (normed, logits) = (s.normed(n), s.logits(n));
             self.rms_norm(device, h, self.weights.norm, normed)?;
             issue(device, MatMul { x: normed, w: &self.weights.head, bias: None, out: logits, add: false })?;
-            let values = state.read_logits(device, logits)?;
+            state.leave_logits(logits);
             if let Some(sink) = &mut pass.logits {
+                let values = state.read_logits(device, logits)?;
                 let positions = batch.pos + row as u64..;
                 for (pos, values) in positions.zip(values.chunks_exact(self.config.vocab_size)) {
                     sink(pos, values)?;

@@ -3,11 +3,13 @@
 use super::Llama;
 use crate::error::with_capacity;
 use crate::kv::KvCache;
+use crate::sample::{TOP_LEN, Top};
 use crate::scratch::Scratch;
 use crate::vision::Embed;
 use crate::{LlamaError, Result};
 use alloc::vec::Vec;
-use puna_core::{Cancel, Device, DeviceError, Elem, Place, Rows};
+use puna_core::ops::TopK;
+use puna_core::{Buf, Cancel, Device, DeviceError, Elem, Place, Rows};
 
 /// How a state is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +87,12 @@ pub struct State {
     scratches: Vec<Scratch>,
     head: Place,
     context: usize,
-    /// The last piece of logits read.
+    /// The last logits read, at the end of this.
     logits: Vec<f32>,
+    /// Where the device has the logits of the last wanted row, if they were not read since.
+    unread: Option<Rows>,
+    /// Where the device puts the most likely tokens.
+    top: Option<Buf>,
     vocab: usize,
 }
 
@@ -113,7 +119,8 @@ impl State {
         let mut logits = with_capacity(vocab)?;
         logits.resize(vocab, 0.0);
         let scratches = Scratch::all(llama, options.batch.min(context), device)?;
-        Ok(State { kv, scratches, head: llama.placement.head, context, logits, vocab })
+        let head = llama.placement.head;
+        Ok(State { kv, scratches, head, context, logits, unread: None, top: None, vocab })
     }
 
     /// Positions fed and cached.
@@ -147,9 +154,43 @@ impl State {
         self.kv.bytes()
     }
 
-    /// Logits of the last wanted row of the last pass.
-    pub fn logits(&self) -> &[f32] {
-        self.logits.get(self.logits.len() - self.vocab..).unwrap_or(&[])
+    /// Logits of the last wanted row of the last pass, which are read from the device if they were not yet.
+    ///
+    /// # Errors
+    /// A device that failed.
+    pub fn logits(&mut self, device: &mut dyn Device) -> Result<&[f32]> {
+        let at = self.logits.len() - self.vocab;
+        let last = self.logits.get_mut(at..).unwrap_or_default();
+        if let Some(rows) = self.unread {
+            device.read(&rows, last)?;
+            self.unread = None;
+        }
+        Ok(last)
+    }
+
+    /// The `k` most likely tokens after the last wanted row of the last pass, computed where the logits are; `None` if they
+    /// were read already or are near.
+    ///
+    /// # Errors
+    /// Out of memory, more than [`TopK::MOST`] or than there are tokens, a device that failed.
+    pub fn top<'a>(
+        &mut self,
+        device: &mut dyn Device,
+        k: usize,
+        into: &'a mut [f32; TOP_LEN],
+    ) -> Result<Option<Top<'a>>> {
+        let (Some(x), Some(into)) = (self.unread, into.get_mut(..2 * k + 2)) else { return Ok(None) };
+        if !device.far(x.buf) {
+            return Ok(None);
+        }
+        let buf = match self.top {
+            Some(buf) => buf,
+            None => *self.top.insert(device.alloc_at(self.head, Elem::F32, TOP_LEN)?),
+        };
+        let out = Rows::new(buf, 1, 2 * k + 2);
+        super::issue(device, TopK { x, k, out })?;
+        device.read(&out, into)?;
+        Ok(Some(Top::new(into, k, self.vocab)))
     }
 
     /// Forgets positions from `n` on; see [`KvCache::truncate`].
@@ -168,8 +209,15 @@ impl State {
         Ok(())
     }
 
+    /// The last of these rows is the last wanted one so far.
+    pub(super) fn leave_logits(&mut self, rows: Rows) {
+        self.unread = Some(rows.slice(rows.n_rows.saturating_sub(1), 1));
+    }
+
+    /// Reads rows of logits, the last of which is the last wanted one so far.
     pub(super) fn read_logits(&mut self, device: &mut dyn Device, rows: Rows) -> Result<&[f32]> {
         device.read(&rows, &mut self.logits)?;
+        self.unread = None;
         Ok(&self.logits)
     }
 

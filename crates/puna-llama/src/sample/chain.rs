@@ -1,8 +1,9 @@
 //! From logits to one token: truncation to the likely ones, then a draw.
 
-use super::{Rng, SampleError, Sampling, checked, reserved};
+use super::{Rng, SampleError, Sampling, Top, checked, reserved};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use puna_core::ops::TopK;
 
 /// A token that may still be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -93,13 +94,83 @@ impl Chain {
             }
             keep_mass(&mut self.candidates, p);
         }
+        self.finish(rng)
+    }
+
+    /// Min-p, temperature and the draw.
+    fn finish(&mut self, rng: &mut Rng) -> Result<u32, SampleError> {
         let max = largest(&self.candidates);
         if let Some(p) = self.min_p {
             let floor = max + libm::logf(p);
             self.candidates.retain(|candidate| candidate.logit >= floor);
         }
-        pick(self.candidates.iter().map(|c| (c.id, weight(c.logit, max))), rng)
+        let weight = |logit: f32| libm::expf((logit - max) / self.temperature);
+        pick(self.candidates.iter().map(|c| (c.id, weight(c.logit))), rng)
     }
+
+    /// How many of the most likely tokens [`draw_top`](Self::draw_top) needs, if that is fewer than all.
+    pub(super) fn top(&self) -> Option<usize> {
+        match self.top_k {
+            Some(k) => Some(k).filter(|&k| k <= TopK::MOST),
+            None if self.typical_p.is_some() || self.top_p.or(self.min_p).is_none() => None,
+            None => Some(TopK::MOST),
+        }
+    }
+
+    /// Chooses what [`draw`](Self::draw) would choose from the whole row, or nothing if `top` leaves that open.
+    pub(super) fn draw_top(&mut self, top: &Top<'_>, rng: &mut Rng) -> Result<Option<u32>, SampleError> {
+        self.candidates.clear();
+        self.candidates.extend(top.iter().map(|(id, logit)| Candidate::new(id as usize, logit)));
+        self.candidates.sort_unstable_by(Candidate::order);
+        if let Some(k) = self.top_k {
+            // What is left of the row plays no part.
+            self.candidates.truncate(k);
+            if let Some(p) = self.typical_p {
+                keep_typical(&mut self.candidates, p);
+            }
+            if let Some(p) = self.top_p {
+                for candidate in &mut self.candidates {
+                    candidate.key = -candidate.logit;
+                }
+                keep_mass(&mut self.candidates, p);
+            }
+        } else if let Some(p) = self.top_p {
+            if !keep_mass_of(&mut self.candidates, p, top) {
+                return Ok(None);
+            }
+        } else if let Some(p) = self.min_p {
+            let floor = largest(&self.candidates) + libm::logf(p);
+            let last = self.candidates.last().map_or(f32::INFINITY, |c| c.logit);
+            if last >= floor && top.len() < top.vocab() {
+                return Ok(None);
+            }
+            self.candidates.retain(|candidate| candidate.logit >= floor);
+            // The whole row is drawn from in the order of ids.
+            self.candidates.sort_unstable_by_key(|candidate| candidate.id);
+        }
+        self.finish(rng).map(Some)
+    }
+}
+
+/// [`keep_mass`] for the beginning of a sorted row of which the rest is known only as a sum. `false` when that leaves
+/// open where it would cut.
+fn keep_mass_of(candidates: &mut Vec<Candidate>, share: f32, top: &Top<'_>) -> bool {
+    /// How far the sum may be off, many times over: devices compute it in F32, exponentials to about 1e-5.
+    const MARGIN: f64 = 2e-4;
+    let max = largest(candidates);
+    let needed = f64::from(share) * libm::exp(f64::from(top.log_sum()) - f64::from(max));
+    let mut mass = 0.0;
+    for (i, candidate) in candidates.iter().enumerate() {
+        mass += f64::from(libm::expf(candidate.logit - max));
+        if (mass - needed).abs() <= MARGIN * needed {
+            return false;
+        }
+        if mass > needed {
+            candidates.truncate(i + 1);
+            return true;
+        }
+    }
+    false
 }
 
 /// Space that [`keep_top`] uses.

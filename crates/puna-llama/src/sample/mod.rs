@@ -14,10 +14,12 @@ mod rng;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod top;
 
 pub use dry::Dry;
 pub use rng::Rng;
 pub use stop::{Passed, StopStrings};
+pub use top::{TOP_LEN, Top};
 
 use alloc::vec::Vec;
 use chain::{Candidate, Chain};
@@ -160,6 +162,36 @@ impl Sampler {
             Some(chain) => chain.draw(logits, best.1, &mut self.rng)?,
         };
         Ok(Sampled { id, logprob: self.logprobs.as_ref().and_then(|logprobs| logprobs.of(id)) })
+    }
+
+    /// How many of the most likely tokens [`sample_top`](Self::sample_top) may do with; `None` when only the whole row of
+    /// logits will do: with penalties, DRY, biases, log-probabilities, or a draw that nothing truncates.
+    pub fn top(&self) -> Option<usize> {
+        let whole = !self.bias.is_empty()
+            || self.penalties.is_some()
+            || self.dry.is_some()
+            || self.logprobs.is_some();
+        match &self.chain {
+            _ if whole => None,
+            None => Some(1),
+            Some(chain) => chain.top(),
+        }
+    }
+
+    /// Chooses the token that [`sample`](Self::sample) would choose from the row of logits that `top` was taken from.
+    /// `None` when `top` does not hold enough of it to be sure; then nothing has changed.
+    ///
+    /// # Errors
+    /// [`SampleError::NothingLeft`].
+    pub fn sample_top(&mut self, top: &Top<'_>) -> Result<Option<Sampled>, SampleError> {
+        if self.top().is_none_or(|k| k.min(self.vocab) > top.len()) || top.vocab() != self.vocab {
+            return Ok(None);
+        }
+        let id = match &mut self.chain {
+            None => top.iter().next().map(|(id, _)| id),
+            Some(chain) => chain.draw_top(top, &mut self.rng)?,
+        };
+        Ok(id.map(|id| Sampled { id, logprob: None }))
     }
 
     /// The most likely tokens of the last [`sample`](Self::sample) with their log-probabilities, most likely first;

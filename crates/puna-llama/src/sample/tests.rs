@@ -375,3 +375,71 @@ proptest! {
         prop_assert!(stops.iter().all(|stop| !out.contains(stop.as_str())));
     }
 }
+
+/// From the most likely tokens and the sum over all, the same tokens come as from the whole row, whenever any come.
+#[test]
+fn the_top_of_a_row_does_for_the_whole() {
+    let mut random = Rng::new(5);
+    let mut decided = BTreeMap::new();
+    for trial in 0..600u32 {
+        let vocab = [1, 5, 40, 300, 2000][trial as usize % 5];
+        // From nearly flat to nearly certain; coarse steps give equal logits.
+        let spread = [0.1, 1.0, 6.0, 30.0][(trial / 5) as usize % 4];
+        let coarse = trial % 3 == 0;
+        let logits: Vec<f32> = (0..vocab)
+            .map(|_| {
+                let x = ((random.uniform() + random.uniform() + random.uniform()) * spread) as f32 - 3.0;
+                if coarse { libm::roundf(x * 4.0) / 4.0 } else { x }
+            })
+            .collect();
+        let plain = Sampling::default().seed(u64::from(trial)).temperature(0.7);
+        let many: [(&str, Sampling); 9] = [
+            ("greedy", Sampling::default()),
+            ("top-k", plain.clone().top_k(20)),
+            ("top-p", plain.clone().top_p(0.9)),
+            ("min-p", plain.clone().min_p(0.05)),
+            ("top-p and min-p", plain.clone().top_p(0.95).min_p(0.02)),
+            ("top-k, top-p and min-p", plain.clone().top_k(40).top_p(0.8).min_p(0.1)),
+            ("top-k and typical", plain.clone().top_k(30).typical_p(0.7)),
+            ("plain", plain.clone()),
+            ("penalised", plain.top_k(20).repetition_penalty(1.3)),
+        ];
+        for (name, options) in many {
+            let mut whole = Sampler::new(&options, vocab).unwrap();
+            let mut from_top = whole.clone();
+            let Some(k) = from_top.top().map(|k| k.min(vocab)) else {
+                assert!(vocab <= 20 || name == "plain" || name == "penalised", "{name}");
+                continue;
+            };
+            let mut row = vec![0.0; 2 * k + 2];
+            puna_core::reference::top_k(&logits, k, &mut row);
+            // As far off as no device may be.
+            row[2 * k] += if trial % 2 == 0 { 5e-5 } else { -5e-5 };
+            for _ in 0..4 {
+                let before = from_top.rng.clone();
+                let expected = whole.sample(&mut logits.clone(), &[]).unwrap();
+                match from_top.sample_top(&Top::new(&row, k, vocab)).unwrap() {
+                    Some(found) => {
+                        assert_eq!(found, expected, "{name}: trial {trial}");
+                        *decided.entry(name).or_insert(0) += 1;
+                    }
+                    None => {
+                        assert_eq!(from_top.rng, before, "{name}: a fallback draws nothing");
+                        from_top = whole.clone();
+                    }
+                }
+            }
+        }
+    }
+    for (name, least) in [
+        ("greedy", 2400),
+        ("top-k", 1400),
+        ("top-p", 1000),
+        ("min-p", 1000),
+        ("top-p and min-p", 1000),
+        ("top-k, top-p and min-p", 1400),
+        ("top-k and typical", 1400),
+    ] {
+        assert!(decided.get(name).is_some_and(|&n| n >= least), "{name}: {decided:?}");
+    }
+}

@@ -1,0 +1,25 @@
+//! [`LayerNorm`].
+
+use super::{LONG_ROW, Ops, chunks};
+use puna_core::DeviceError;
+use puna_core::ops::LayerNorm;
+use puna_shaders::Kernel;
+
+impl Ops<'_> {
+    pub(super) fn layer_norm(&mut self, op: &LayerNorm) -> Result<(), DeviceError> {
+        const OP: &str = "LayerNorm";
+        let (x, out) = (self.rows(OP, "input rows", &op.x)?, self.rows(OP, "output rows", &op.out)?);
+        let (weight, weight_base) = self.vector(OP, Some(op.weight))?;
+        let (bias, bias_base) = self.vector(OP, Some(op.bias))?;
+        let width = op.x.width;
+        let kernel = Kernel::LayerNorm { wide: width >= LONG_ROW };
+        for (first, n) in chunks(op.x.n_rows, self.row_chunk(width, &[width])) {
+            let (x, out) = (x.skip_rows(first), out.skip_rows(first));
+            let ((x, x_base), (out, out_base)) = (x.span(self.ctx, n), out.span(self.ctx, n));
+            let params = [width as u32, x_base, out_base, weight_base, bias_base, op.eps.to_bits()];
+            let (spans, work) = ([x, weight, bias, out], (n * width) as u64);
+            self.rec.dispatch(self.ctx, kernel, &params, &spans, (1, n as u32), work)?;
+        }
+        Ok(())
+    }
+}

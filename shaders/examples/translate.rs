@@ -1,0 +1,34 @@
+//! Writes every kernel as WGSL, SPIR-V, MSL and HLSL into a folder, for compilers and validators to look at.
+#![expect(clippy::print_stdout, reason = "a command")]
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use puna_shaders::Kernel;
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: translate DIR")?);
+    fs::create_dir_all(&folder)?;
+    for kernel in Kernel::all() {
+        let file =
+            |extension: &str| folder.join(kernel.name().replace(['/', ' '], "_")).with_extension(extension);
+        let source = kernel.source()?;
+        fs::write(file("wgsl"), &source)?;
+        let module = naga::front::wgsl::parse_str(&source)?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module)?;
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)?;
+        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        fs::write(file("spv"), bytes)?;
+        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+        let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())?;
+        fs::write(file("metal"), metal)?;
+        let mut text = String::new();
+        let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+        hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None)?;
+        fs::write(file("hlsl"), text)?;
+    }
+    println!("{} kernels in {}", Kernel::all().len(), folder.display());
+    Ok(())
+}
