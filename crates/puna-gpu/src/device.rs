@@ -5,10 +5,10 @@ use crate::context::{Context, Options, STORAGE};
 use crate::error::OpenError;
 use crate::ops::Ops;
 use crate::pipeline::Preparation;
-use crate::profile::{KernelTime, Profiler};
+use crate::profile::Profiler;
 use crate::recorder::{Counts, Recorder};
 use crate::weights::Weights;
-use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, Region, Rows, Weight};
+use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Region, Rows, Weight};
 use puna_shaders::{Kernel, quant};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,28 +75,6 @@ impl GpuDevice {
     /// Kernels compiled so far, for this device and its forks.
     pub fn compiled(&self) -> usize {
         self.ctx.pipelines.len()
-    }
-
-    /// Begins to measure the time of each dispatch, or ends it. Measured dispatches run one by one and each submit is
-    /// waited for, so that the whole takes longer. Returns whether the adapter has timestamps.
-    ///
-    /// # Errors
-    /// Out of memory, a lost device.
-    pub fn profile(&mut self, on: bool) -> Result<bool, DeviceError> {
-        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
-        recorder.submit(&self.ctx)?;
-        recorder.profiler = if on { Profiler::new(&self.ctx)? } else { None };
-        Ok(self.ctx.device.features().contains(wgpu::Features::TIMESTAMP_QUERY))
-    }
-
-    /// The times since [`profile`](Self::profile) was switched on, the longest first.
-    ///
-    /// # Errors
-    /// A lost device.
-    pub fn times(&mut self) -> Result<Vec<KernelTime>, DeviceError> {
-        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
-        recorder.submit(&self.ctx)?;
-        Ok(recorder.profiler.as_ref().map(Profiler::times).unwrap_or_default())
     }
 
     /// A panic while recording leaves at worst an op half recorded; what was recorded before it is whole.
@@ -181,6 +159,20 @@ impl Device for GpuDevice {
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let Counts { dispatches, submits, reads } = self.counts();
         vec![("dispatches", dispatches), ("submits", submits), ("reads", reads)]
+    }
+
+    /// Measured dispatches run one by one, and each submit is waited for.
+    fn profile(&mut self, on: bool) -> Result<bool, DeviceError> {
+        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        recorder.submit(&self.ctx)?;
+        recorder.profiler = if on { Profiler::new(&self.ctx)? } else { None };
+        Ok(self.ctx.device.features().contains(wgpu::Features::TIMESTAMP_QUERY))
+    }
+
+    fn times(&mut self) -> Result<Vec<OpTime>, DeviceError> {
+        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        recorder.submit(&self.ctx)?;
+        Ok(recorder.profiler.as_ref().map(Profiler::times).unwrap_or_default())
     }
 
     fn fork(&self) -> Result<Box<dyn Device>, DeviceError> {

@@ -16,7 +16,7 @@
 //!
 //! Kernels are compiled when they are first used, or ahead and in parallel
 //! by [`GpuDevice::prepare`]. Where the adapter has
-//! timestamps, [`GpuDevice::profile`] tells what the time of each kernel is.
+//! timestamps, [`Device::profile`](puna_core::Device::profile) measures each kernel.
 //!
 //! # What is not there yet
 //!
@@ -45,5 +45,4 @@ pub use context::{AdapterInfo, Options, adapters, list};
 pub use device::GpuDevice;
 pub use error::OpenError;
 pub use pipeline::Preparation;
-pub use profile::KernelTime;
 pub use recorder::Counts;

@@ -3,25 +3,11 @@
 use crate::buffer::Buffer;
 use crate::context::Context;
 use crate::recorder::fetch;
-use puna_core::DeviceError;
+use puna_core::{DeviceError, OpTime};
 use puna_shaders::Kernel;
 
 /// Dispatches that one submit can time: a query set holds 4096 timestamps.
 pub(crate) const TIMED: usize = 2048;
-
-/// The time that a kernel took for an op, added up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KernelTime {
-    /// The op's name.
-    pub op: &'static str,
-    /// The kernel's name: its file and its form.
-    pub kernel: String,
-    /// Dispatches.
-    pub dispatches: u64,
-    /// Nanoseconds on the GPU, from the beginning of each dispatch to its end.
-    pub nanoseconds: u64,
-}
 
 /// Timestamps around the dispatches of one submit at a time.
 #[derive(Debug)]
@@ -31,7 +17,7 @@ pub(crate) struct Profiler {
     staging: Buffer,
     /// What the dispatches of this submit are.
     labels: Vec<(&'static str, Kernel)>,
-    times: Vec<((&'static str, Kernel), KernelTime)>,
+    times: Vec<((&'static str, Kernel), OpTime)>,
 }
 
 impl Profiler {
@@ -89,12 +75,12 @@ impl Profiler {
                 let nanoseconds = (ticks as f64 * period) as u64;
                 match times.iter_mut().find(|(of, _)| *of == label) {
                     Some((_, time)) => {
-                        time.dispatches += 1;
+                        time.runs += 1;
                         time.nanoseconds += nanoseconds;
                     }
                     None => {
                         let (op, kernel) = (label.0, label.1.name());
-                        times.push((label, KernelTime { op, kernel, dispatches: 1, nanoseconds }));
+                        times.push((label, OpTime { op, kernel, runs: 1, nanoseconds }));
                     }
                 }
             }
@@ -102,7 +88,7 @@ impl Profiler {
     }
 
     /// The times so far, the longest first.
-    pub(crate) fn times(&self) -> Vec<KernelTime> {
+    pub(crate) fn times(&self) -> Vec<OpTime> {
         let mut times: Vec<_> = self.times.iter().map(|(_, time)| time.clone()).collect();
         times.sort_by_key(|time| core::cmp::Reverse(time.nanoseconds));
         times

@@ -96,7 +96,7 @@ fn dispatches_are_timed() {
     }
     gpu.issue(&RmsNorm { x: out, weight, eps: 0.0, out: x }.into()).unwrap();
     let times = gpu.times().unwrap();
-    let of = |op| times.iter().filter(|t| t.op == op).map(|t| t.dispatches).sum::<u64>();
+    let of = |op| times.iter().filter(|t| t.op == op).map(|t| t.runs).sum::<u64>();
     if offered {
         assert_eq!((of("MatMul"), of("RmsNorm")), (3000, 1));
         assert!(times.iter().all(|t| t.nanoseconds > 0 && !t.kernel.is_empty()), "{times:?}");
