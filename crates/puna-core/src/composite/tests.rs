@@ -1,8 +1,11 @@
 //! Two references behind one device are one reference, and what is mixed up is refused.
 
+extern crate std;
+
 use super::*;
 use crate::ops::{MatMul, RmsNorm};
 use crate::{DType, Mat, RefDevice, Vector};
+use std::sync::{Arc, Mutex};
 
 fn region(values: &[f32]) -> Region {
     Region::from_vec(values.iter().flat_map(|v| v.to_le_bytes()).collect())
@@ -80,4 +83,81 @@ fn forks_keep_every_handle() {
     fork.issue(&CopyRows { from: a, to: b, add: true }.into()).unwrap();
     assert_eq!((read(&mut *fork, &a), read(&mut *fork, &b)), (Vec::from([4.0]), Vec::from([7.0])));
     assert_eq!((read(&mut d, &a), read(&mut d, &b)), (Vec::from([1.0]), Vec::from([3.0])));
+}
+
+/// A reference that notes what it is asked, in one list for all places.
+#[derive(Clone)]
+struct Noted {
+    inner: RefDevice,
+    place: u16,
+    notes: Arc<Mutex<Vec<(u16, &'static str)>>>,
+}
+
+impl Noted {
+    fn note(&self, what: &'static str) {
+        self.notes.lock().unwrap().push((self.place, what));
+    }
+}
+
+impl Device for Noted {
+    fn info(&self) -> DeviceInfo {
+        self.inner.info()
+    }
+    fn load(&mut self, region: &Region) -> Result<Weight, DeviceError> {
+        self.inner.load(region)
+    }
+    fn alloc(&mut self, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
+        self.inner.alloc(elem, len)
+    }
+    fn free(&mut self, buf: Buf) {
+        self.inner.free(buf);
+    }
+    fn write(&mut self, to: Buf, at: usize, values: &[f32]) -> Result<(), DeviceError> {
+        self.note("write");
+        self.inner.write(to, at, values)
+    }
+    fn issue(&mut self, op: &Op<'_>) -> Result<(), DeviceError> {
+        self.note(op.name());
+        self.inner.issue(op)
+    }
+    fn read(&mut self, from: &Rows, into: &mut [f32]) -> Result<(), DeviceError> {
+        self.note("read");
+        self.inner.read(from, into)
+    }
+    fn flush(&mut self) -> Result<(), DeviceError> {
+        self.note("flush");
+        Ok(())
+    }
+    fn fork(&self) -> Result<Box<dyn Device>, DeviceError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+/// The order of a layer whose routed experts are elsewhere: what the first device was given before begins to run when the
+/// second begins, and is not waited for until rows come back and are read.
+#[test]
+fn devices_work_at_once() {
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let device =
+        |place| Box::new(Noted { inner: RefDevice::new(), place, notes: notes.clone() }) as Box<dyn Device>;
+    let mut d = Composite::new(Vec::from([device(0), device(1)])).unwrap();
+    let (y, h) = (rows(&mut d, 0, &[1.0, -2.0]), rows(&mut d, 0, &[0.0; 2]));
+    let (x, sum) = (rows(&mut d, 1, &[0.0; 2]), rows(&mut d, 1, &[0.0; 2]));
+    notes.lock().unwrap().clear();
+    d.issue(&CopyRows { from: y, to: x, add: false }.into()).unwrap();
+    d.issue(&CopyRows { from: y, to: h, add: false }.into()).unwrap(); // the shared expert
+    d.issue(&CopyRows { from: x, to: sum, add: false }.into()).unwrap(); // the routed ones
+    d.issue(&CopyRows { from: sum, to: h, add: true }.into()).unwrap();
+    let expected = [
+        (0, "read"),
+        (1, "write"),
+        (0, "CopyRows"),
+        (0, "flush"),
+        (1, "CopyRows"),
+        (1, "read"),
+        (0, "write"),
+        (0, "CopyRows"),
+    ];
+    assert_eq!(*notes.lock().unwrap(), expected);
+    assert_eq!(read(&mut d, &h), [2.0, -4.0]);
 }
