@@ -14,7 +14,7 @@ fn the_model_says_what_runs_it() {
     let model = open(&LoadOptions::default().device(DeviceKind::Gpu(Some(0)))).unwrap();
     let info = model.info();
     assert!(info.device.starts_with(&format!("gpu {}", gpus[0].name)), "{}", info.device);
-    assert_eq!((&info.fallback, &info.placement, &info.vision_device), (&None, &None, &None));
+    assert_eq!((&info.fallback, &info.placement), (&None, &None));
     let split = LoadOptions::default().placement(Placement::first_layers(1));
     let info = open(&split).unwrap().info().clone();
     assert!(info.device.starts_with("gpu ") && info.placement.unwrap().contains("1 of 4 layers"));

@@ -36,8 +36,6 @@ pub struct ModelInfo {
     /// Why the processor computes in place of the GPU that was asked for, if it does;
     /// see [`LoadOptions::cpu_fallback`](crate::LoadOptions#structfield.cpu_fallback).
     pub fallback: Option<String>,
-    /// What runs the vision tower, where that is another device.
-    pub vision_device: Option<String>,
     /// For each weight format that the model uses, the kernel that multiplies it.
     pub kernels: Vec<(String, String)>,
     /// How much is stored in each format, the largest first.

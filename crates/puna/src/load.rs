@@ -16,7 +16,6 @@ pub(crate) struct Loaded {
     pub(crate) llama: Llama,
     pub(crate) vision: Option<Vision>,
     pub(crate) device: Box<dyn Device>,
-    pub(crate) vision_device: Option<Box<dyn Device>>,
 }
 
 impl ErrorKind {
@@ -59,18 +58,12 @@ impl Loaded {
         };
         let llama = package.tensors.with(load).lift()?;
         let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: None };
-        // The GPU has no ops of the tower yet; its rows come to the text model through the host anyway.
-        let mut vision_device = match (kind, &package.vision) {
-            (DeviceKind::Gpu(_), Some(_)) => Some(device::open(DeviceKind::Cpu, options)?),
-            _ => None,
-        };
         let vision = package.vision.clone().map(|config| {
-            let device = vision_device.as_mut().unwrap_or(&mut device);
-            package.with_vision(|source| Vision::load(config, source, &mut **device, &mut listen)).lift()
+            package.with_vision(|source| Vision::load(config, source, &mut *device, &mut listen)).lift()
         });
         let vision = vision.transpose()?;
         watch.tell(Phase::Weights, total, total);
-        Ok(Loaded { llama, vision, device, vision_device })
+        Ok(Loaded { llama, vision, device })
     }
 
     /// What there is to tell of it.
@@ -94,7 +87,6 @@ impl Loaded {
             device: device.name,
             placement: describe(&self.llama),
             fallback: None,
-            vision_device: self.vision_device.as_ref().map(|device| device.info().name),
             kernels: device
                 .kernels
                 .iter()

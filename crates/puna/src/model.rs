@@ -35,8 +35,6 @@ pub(crate) struct Inner {
     pub(crate) vision: Option<Vision>,
     /// Holds the weights. Sessions compute on forks of it.
     pub(crate) device: Box<dyn Device>,
-    /// Holds those of the vision tower, where that runs elsewhere.
-    pub(crate) vision_device: Option<Box<dyn Device>>,
     pub(crate) info: ModelInfo,
     #[cfg(feature = "tokenizer")]
     pub(crate) tokenizer: Option<puna_text::Tokenizer>,
@@ -44,13 +42,6 @@ pub(crate) struct Inner {
     pub(crate) template: Option<crate::chat::Template>,
     /// Tokens that end an answer, in ascending order.
     pub(crate) ends: Vec<u32>,
-}
-
-impl Inner {
-    /// What runs the vision tower.
-    pub(crate) fn eyes(&self) -> &dyn Device {
-        self.vision_device.as_deref().unwrap_or(&*self.device)
-    }
 }
 
 impl Model {
@@ -91,7 +82,7 @@ impl Model {
         };
         let mut info = loaded.info(&package);
         info.fallback = fallback;
-        let Loaded { llama, vision, device, vision_device } = loaded;
+        let Loaded { llama, vision, device } = loaded;
         let mut ends = llama.config.eos.clone();
         #[cfg(feature = "tokenizer")]
         ends.extend(package.tokenizer.iter().flat_map(|t| t.stop_ids()));
@@ -101,7 +92,6 @@ impl Model {
             llama: Arc::new(llama),
             vision,
             device,
-            vision_device,
             info,
             #[cfg(feature = "tokenizer")]
             tokenizer: package.tokenizer,

@@ -473,7 +473,7 @@ impl fmt::Debug for Session {
 
 /// What looks at the images of a session of this model.
 fn eyes<'a>(model: &'a Model, cancel: &'a Cancel, progress: Option<&'a ProgressFn>) -> Eyes<'a> {
-    Eyes { vision: model.0.vision.as_ref(), device: model.0.eyes(), cancel, progress }
+    Eyes { vision: model.0.vision.as_ref(), device: &*model.0.device, cancel, progress }
 }
 
 /// Sees the place of a token and the logits after it.

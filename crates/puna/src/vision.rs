@@ -98,7 +98,7 @@ impl Model {
     #[doc(hidden)]
     pub fn encode_tiles(&self, tiles: &Tiles, watch: &mut Encode<'_>) -> Result<Features, Error> {
         let vision = self.0.vision.as_ref().ok_or_else(images::no_tower)?;
-        let mut device = self.0.eyes().fork().lift()?;
+        let mut device = self.0.device.fork().lift()?;
         vision.encode(&mut *device, tiles, watch).lift()
     }
 
