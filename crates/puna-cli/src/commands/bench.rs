@@ -76,10 +76,10 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
         session.push_tokens(&prompt)?;
         let clock = Instant::now();
         session.prefill(&cancel)?;
-        let prefill_s = clock.elapsed().as_secs_f64();
         let mut answer = session.generate(&Sampling::default()).max_tokens(args.n + 1).ignore_end();
-        // The first token needs no step of its own: the prompt's logits choose it.
+        // The first token needs no step of its own: the prompt's logits choose it. A GPU is done when it is there.
         answer.next().transpose()?;
+        let prefill_s = clock.elapsed().as_secs_f64();
         let before = answer.counters();
         let clock = Instant::now();
         for _ in 0..args.n {
