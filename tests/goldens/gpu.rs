@@ -4,6 +4,7 @@
 use super::{exact, greedy_after, session, transformers, vision};
 use puna::{DeviceKind, KvType, LoadOptions, Model, Placement, Sampling, SessionOptions};
 use puna_testkit::goldens::{Golden, Rounding, VisionGolden};
+use puna_tests::fetched::smollm2;
 use std::path::{Path, PathBuf};
 
 const GPU: DeviceKind = DeviceKind::Gpu(None);
@@ -40,8 +41,15 @@ fn puna_tiny() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/puna-cli/models/puna-tiny.gguf")
 }
 
-/// 64 greedy tokens of a trained Llama 4 are those of the processor, which does not round activations either; with its
-/// routed experts there too.
+/// 64 greedy tokens of real weights are those of the processor, which does not round activations either.
+#[test]
+fn smollm2_says_the_same_as_on_the_processor() {
+    let prompt = "The capital of France is";
+    let expected = answer(&smollm2(), exact(DeviceKind::Cpu), prompt, 64);
+    assert_eq!(answer(&smollm2(), exact(GPU), prompt, 64), expected);
+}
+
+/// 64 greedy tokens of a trained Llama 4 are too; with its routed experts on the processor as well.
 #[test]
 fn puna_tiny_says_the_same_as_on_the_processor() {
     let (path, prompt) = (puna_tiny(), "Once upon a time");
