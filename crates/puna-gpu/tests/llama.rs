@@ -1,7 +1,7 @@
 //! Whole models on the GPU: what Hugging Face transformers computes, token by token.
 //!
 //! These tests need an adapter (a software Vulkan such as Mesa's lavapipe will do) and fail where there is none.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they saw")]
 
 use puna_core::Elem;
 use puna_core::RefDevice;

@@ -1,7 +1,7 @@
 //! Sessions on the GPU: the work of a token, choosing it there, and a device that is lost in between.
 //!
 //! These tests need an adapter (a software Vulkan such as Mesa's lavapipe will do) and fail where there is none.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they saw")]
 
 use puna_core::{Buf, Device, DeviceError, DeviceInfo, Elem, Op, Region, Rows, Weight};
 use puna_gpu::interop::{self, wgpu};

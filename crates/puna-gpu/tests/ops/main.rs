@@ -1,7 +1,13 @@
 //! Every op and every format on the GPU, against the scalar reference.
 //!
 //! These tests need an adapter (a software Vulkan such as Mesa's lavapipe will do) and fail where there is none.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking"
+)]
 
 mod attention;
 mod device;
