@@ -2,8 +2,10 @@
 
     python evaluate.py FOLDER HELDOUT.jsonl [--limit N] [--answers OUT.jsonl]
 
-Greedy decoding with `Llama4ForConditionalGeneration.generate`; an answer counts if its text is exactly the expected one.
-Tool calls and JSON are also checked for being well-formed. Prints a line for each skill, and perplexity of the text.
+An answer counts if greedy decoding with `Llama4ForConditionalGeneration` gives exactly the expected text. It does if each
+token of the expected answer is the most likely one after those before it, which one forward pass tells; other answers are
+generated where they matter: tool calls and JSON, which are also checked for being well-formed, and with --answers, which
+writes every answer and its tokens for `check_answers.py`. Prints a line for each skill, and perplexity of the text.
 """
 
 import argparse
@@ -81,19 +83,29 @@ def main() -> None:
             nats.append((losses.sum().item(), len(losses), len(item["text"].encode())))
             right[skill].append(0)
             continue
-        ids, _, pixels = prompt.encode(conversation(item, images), tiles.cut, generation=True)
+        sample = conversation(item, images)
+        ids, _, pixels = prompt.encode(sample, tiles.cut, generation=True)
+        expected = prompt.encode(sample, tiles.cut)[0]
         inputs = {"pixel_values": torch.from_numpy(np.stack(pixels))} if pixels else {}
-        tokens = torch.tensor([ids])
         with torch.no_grad():
-            out = model.generate(
-                tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=80, **inputs
-            )
-        answer = prompt.tokenizer.decode(out[0, len(ids) :].tolist())
+            tokens = torch.tensor([expected])
+            logits = model(input_ids=tokens, logits_to_keep=len(expected) - len(ids) + 1, **inputs).logits[0, :-1]
+        answered, answer = expected[len(ids) :], item["answer"]
+        if logits.argmax(-1).tolist() != answered:
+            answer = None
+            if written or item["skill"] in ("json", "tools"):
+                tokens = torch.tensor([ids])
+                with torch.no_grad():
+                    out = model.generate(
+                        tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=80, **inputs
+                    )
+                answered = out[0, len(ids) :].tolist()
+                answer = prompt.tokenizer.decode(answered)
         right[skill].append(answer == item["answer"])
         if item["skill"] in ("json", "tools"):
             formed[skill].append(well_formed(item["skill"], answer))
         if written:
-            written.write(json.dumps({"id": item["id"], "answer": answer, "right": answer == item["answer"]}) + "\n")
+            written.write(json.dumps({"id": item["id"], "answer": answer, "right": answer == item["answer"], "tokens": answered}) + "\n")
     for skill, values in right.items():
         if skill == "text":
             total, count, size = (sum(column) for column in zip(*nats))

@@ -12,17 +12,19 @@ from skill_image import SKILLS as IMAGE_SKILLS
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
-    text=5, recall=12, chat=27, tools=7, json=6, guard=6,
-    digit=10, shape=8, bars=9, number=13, two=8,
+    text=2, recall=10, chat=34, tools=6, json=9, guard=5, judge=6,
+    digit=6, shape=4, bars=10, number=14, two=6,
 )  # fmt: skip
 # At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
 EARLY = dict(
-    text=3, recall=10, chat=27, tools=4, json=6, guard=4,
+    text=3, recall=10, chat=27, tools=4, json=6, guard=4, judge=4,
     digit=12, shape=10, bars=9, number=13, two=5,
 )  # fmt: skip
 EARLY_STEPS = 900
 # Tokens of a step.
-EARLY_TOKENS, TOKENS = 3072, 6144
+TOKENS = 3072
+# How often tools and policies are as many as they get, in the held-out sets too, and not a few to save tokens.
+LONG = 0.25
 TEXT_ONLY = [name for name in SHARES if name not in IMAGE_SKILLS]
 
 
@@ -44,8 +46,11 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
         # Short ones teach what is asked, long ones how far it goes.
         length = int(32 * (longest / 32) ** r.random())
         return skill_text.recall(r, data, held_out, length)
+    if name in ("tools", "guard") and not held_out and r.random() > LONG:
+        longest = min(longest, 96)
     return dict(
         chat=lambda: chat(r),
+        judge=lambda: skill_guard.judge(r),
         tools=lambda: skill_tools.tools(r, longest),
         json=lambda: skill_tools.json_object(r),
         guard=lambda: skill_guard.guard(r, longest),
@@ -54,7 +59,7 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
 
 def longest_passage(step: int) -> int:
     """The curriculum: passages grow with the steps."""
-    stages = [(EARLY_STEPS, 96), (1500, 192), (2500, 384), (4000, 640)]
+    stages = [(EARLY_STEPS, 96), (1350, 192), (2500, 384), (4000, 640)]
     return next((length for end, length in stages if step < end), 1024)
 
 
@@ -62,8 +67,8 @@ def step_samples(seed: int, step: int, data: Path, encode) -> list:
     """Encoded samples of one step."""
     r = rng("step", seed, step)
     out, total, longest = [], 0, longest_passage(step)
-    shares, budget = (EARLY, EARLY_TOKENS) if step < EARLY_STEPS else (SHARES, TOKENS)
-    while total < budget:
+    shares = EARLY if step < EARLY_STEPS else SHARES
+    while total < TOKENS:
         sample = draw(r, data, longest=longest, shares=shares)
         encoded = encode(sample)
         total += len(encoded[0])
@@ -72,11 +77,12 @@ def step_samples(seed: int, step: int, data: Path, encode) -> list:
 
 
 def micro_batches(samples: list, limit: int) -> list:
-    """Samples of like lengths together, at most `limit` tokens with their padding."""
-    batches, batch = [], []
-    for sample in sorted(samples, key=lambda s: len(s[0])):
-        if batch and len(sample[0]) * (len(batch) + 1) > limit:
+    """Samples in batches of at most `limit` tokens, or of one longer sample."""
+    batches, batch, size = [], [], 0
+    for sample in samples:
+        if batch and size + len(sample[0]) > limit:
             batches.append(batch)
-            batch = []
+            batch, size = [], 0
         batch.append(sample)
+        size += len(sample[0])
     return [*batches, batch] if batch else batches

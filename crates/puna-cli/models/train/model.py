@@ -1,8 +1,11 @@
 """puna-tiny's configuration, and a forward pass for training over the parameters of transformers' own model.
 
-transformers runs every expert on every token and makes masks of T x T; here tokens are grouped by expert, chunks are
-rows of a batch, and the head is computed only where there is something to learn. `check_fast.py` shows that both agree.
+transformers runs every expert on every token, pads, and makes masks of T x T; here sequences of all lengths stand one behind
+another, tokens are grouped by expert, and the last layer and the head are computed only where there is something to learn.
+`check_fast.py` shows that both agree.
 """
+
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -56,8 +59,25 @@ def build(prompt: Prompt, seed: int) -> Llama4ForConditionalGeneration:
     return model
 
 
+class Rms(torch.autograd.Function):
+    """x / sqrt(mean(x^2) + eps) of the last axis, in few passes over memory."""
+
+    @staticmethod
+    def forward(ctx, x, eps):
+        scale = x.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        y = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        y, scale = ctx.saved_tensors
+        mean = (grad * y).mean(-1, keepdim=True)
+        return torch.addcmul(grad, y, mean, value=-1).mul_(scale), None
+
+
 def rms(x, eps: float):
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+    return Rms.apply(x, eps)
 
 
 def rotate(x, freqs):
@@ -66,60 +86,75 @@ def rotate(x, freqs):
     return torch.view_as_real(pairs * freqs).flatten(-2)
 
 
-class Attention(torch.autograd.Function):
-    """Causal attention over short sequences with whole score matrices: for those faster than a kernel in blocks.
+@lru_cache(maxsize=2048)
+def later(first: int, count: int, length: int):
+    """What the positions from `first` on may not see of `length`: minus infinity there."""
+    return torch.full((count, length), float("-inf")).triu(first + 1)
 
-    q [B, G, R, T, d] has R heads for each of the G of k and v [B, G, T, d].
+
+class Attention(torch.autograd.Function):
+    """Causal attention of sequences that stand one behind another, without padding.
+
+    q [N', H, d], k and v [N, G, d]; `pieces` has (rows of q, rows of k and v, mask [queries, keys]) for each sequence or
+    chunk, whole score matrices: for short ones those are faster than a kernel in blocks.
     """
 
     @staticmethod
-    def forward(ctx, q, k, v):
-        batch, groups, reads, length, d = q.shape
-        scores = torch.matmul(q.reshape(batch, groups, reads * length, d), k.mT).view(
-            batch, groups, reads, length, length
-        )
-        later = torch.full((length, length), float("-inf")).triu(1)
-        scores = scores.mul_(d**-0.5).add_(later)
-        p = torch.softmax(scores, -1).view(batch, groups, reads * length, length)
-        ctx.save_for_backward(q, k, v, p)
-        return torch.matmul(p, v).view_as(q)
+    def forward(ctx, q, k, v, pieces):
+        d, groups = q.shape[-1], k.shape[1]
+        reads = q.shape[1] // groups
+        q, k, v = q.view(-1, groups, reads, d).permute(1, 2, 0, 3), k.transpose(0, 1), v.transpose(0, 1)
+        out = torch.empty(q.shape[2], groups, reads, d)
+        ps = []
+        for (a, b), (c, e), mask in pieces:
+            t = b - a
+            scores = torch.matmul(q[:, :, a:b].reshape(groups, reads * t, d), k[:, c:e].mT)
+            scores = scores.view(groups, reads, t, -1).mul_(d**-0.5).add_(mask)
+            p = torch.softmax(scores, -1).view(groups, reads * t, -1)
+            out[a:b] = torch.matmul(p, v[:, c:e]).view(groups, reads, t, d).permute(2, 0, 1, 3)
+            ps.append(p)
+        ctx.save_for_backward(q, k, v, *ps)
+        ctx.pieces = pieces
+        return out.flatten(1)
 
     @staticmethod
     def backward(ctx, grad):
-        q, k, v, p = ctx.saved_tensors
-        batch, groups, reads, length, d = q.shape
-        grad = grad.reshape(batch, groups, reads * length, d)
-        dv = p.mT @ grad
-        ds = torch._softmax_backward_data(grad @ v.mT, p, -1, p.dtype).mul_(d**-0.5)
-        dq = (ds @ k).view_as(q)
-        dk = ds.mT @ q.reshape(batch, groups, reads * length, d)
-        return dq, dk, dv
+        q, k, v, *ps = ctx.saved_tensors
+        groups, reads, n, d = q.shape
+        grad = grad.view(n, groups, reads, d).permute(1, 2, 0, 3)
+        dq = torch.empty(n, groups, reads, d)
+        dk, dv = torch.empty(k.shape[1], groups, d), torch.empty(k.shape[1], groups, d)
+        for ((a, b), (c, e), _), p in zip(ctx.pieces, ps):
+            t = b - a
+            g = grad[:, :, a:b].reshape(groups, reads * t, d)
+            dv[c:e] = (p.mT @ g).transpose(0, 1)
+            ds = torch._softmax_backward_data(g @ v[:, c:e].mT, p, -1, p.dtype).mul_(d**-0.5)
+            dq[a:b] = (ds @ k[:, c:e]).view(groups, reads, t, d).permute(2, 0, 1, 3)
+            dk[c:e] = (ds.mT @ q[:, :, a:b].reshape(groups, reads * t, d)).transpose(0, 1)
+        return dq.flatten(1, 2), dk, dv, None
 
 
-# Up to this length.
-SHORT = 80
+def pieces_of(lengths: list, chunk: int) -> list:
+    """The sequences, cut into chunks of positions."""
+    out, at = [], 0
+    for length in lengths:
+        for first in range(0, length, chunk):
+            count = min(chunk, length - first)
+            rows = (at + first, at + first + count)
+            out.append((rows, rows, later(0, count, count)))
+        at += length
+    return out
 
 
-def attend(q, k, v):
-    """Causal attention; q [B, T, H, d], k and v [B, T, G, d]."""
-    reads = q.shape[2] // k.shape[2]
-    if q.shape[1] <= SHORT:
-        q = q.unflatten(2, (-1, reads)).permute(0, 2, 3, 1, 4).contiguous()
-        out = Attention.apply(q, k.transpose(1, 2).contiguous(), v.transpose(1, 2).contiguous())
-        return out.permute(0, 3, 1, 2, 4).flatten(2, 3)
-    k, v = k.repeat_interleave(reads, 2), v.repeat_interleave(reads, 2)
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True)
-    return out.transpose(1, 2)
-
-
-def attend_chunks(q, k, v):
-    """Causal attention within chunks of positions."""
-    length = q.shape[1]
-    if length <= CHUNK:
-        return attend(q, k, v)
-    pad = -length % CHUNK
-    cut = lambda x: F.pad(x, (0, 0, 0, 0, 0, pad)).reshape(-1, CHUNK, *x.shape[2:])
-    return attend(cut(q), cut(k), cut(v)).reshape(q.shape[0], -1, *q.shape[2:])[:, :length]
+def pieces_to(lengths: list, wanted) -> list:
+    """The whole sequences, seen from the wanted rows alone (sorted rows of all)."""
+    out, at, done = [], 0, 0
+    ends = torch.searchsorted(wanted, torch.tensor(lengths).cumsum(0)).tolist()
+    for length, end in zip(lengths, ends):
+        if end > done:
+            out.append(((done, end), (at, at + length), later(0, length, length)[wanted[done:end] - at]))
+        at, done = at + length, end
+    return out
 
 
 def experts(moe, y, balance: list):
@@ -153,34 +188,39 @@ class Fast:
         self.cfg = model.config.text_config
         self.inv_freq = self.text.rotary_emb.inv_freq
 
-    def hidden(self, ids, pixels=None):
-        """[B, T] tokens (and tiles [N, 3, 64, 64] in their order) to the normalised stream, and the balance loss."""
+    def hidden(self, ids, lengths: list, pixels=None, wanted=None):
+        """Sequences [N] of these lengths (and tiles [M, 3, 64, 64] in their order) to the normalised stream of the wanted
+        rows (sorted; all if None), and the balance loss."""
         cfg, eps = self.cfg, self.cfg.rms_norm_eps
-        batch, length = ids.shape
         h = F.embedding(ids, self.text.embed_tokens.weight)
         if pixels is not None:
             rows = self.model.multi_modal_projector.linear_1(self.tower(pixels)).flatten(0, 1)
-            where = (ids == self.model.config.image_token_index).flatten().nonzero().squeeze(1)
-            h = h.flatten(0, 1).index_copy(0, where, rows).view(batch, length, -1)
-        position = torch.arange(length, dtype=torch.float32)
+            h = h.index_copy(0, (ids == self.model.config.image_token_index).nonzero().squeeze(1), rows)
+        wanted = torch.arange(len(ids)) if wanted is None else wanted
+        position = torch.cat([torch.arange(length, dtype=torch.float32) for length in lengths])
         freqs = torch.polar(torch.ones(()), position[:, None] * self.inv_freq).unsqueeze(1)
         heat = 1 + cfg.attn_scale * torch.log1p(torch.floor((position + 1) / cfg.floor_scale))
-        balance = []
+        chunks, whole = pieces_of(lengths, CHUNK), pieces_of(lengths, 1 << 30)
+        last, balance = len(self.text.layers) - 1, []
         for i, layer in enumerate(self.text.layers):
             a = rms(h, eps) * layer.input_layernorm.weight
             att = layer.self_attn
-            q = (a @ att.q_proj.weight.T).view(batch, length, -1, cfg.head_dim)
-            k = (a @ att.k_proj.weight.T).view(batch, length, -1, cfg.head_dim)
-            v = (a @ att.v_proj.weight.T).view(batch, length, -1, cfg.head_dim)
+            heads = lambda x, linear: (x @ linear.weight.T).view(len(x), -1, cfg.head_dim)
+            k, v = heads(a, att.k_proj), heads(a, att.v_proj)
             if cfg.no_rope_layers[i]:
-                q, k = rms(rotate(q, freqs), eps), rms(rotate(k, freqs), eps)
-                out = attend_chunks(q, k, v)
+                q, k = rms(rotate(heads(a, att.q_proj), freqs), eps), rms(rotate(k, freqs), eps)
+                out = Attention.apply(q, k, v, chunks)
+            elif i < last:
+                out = Attention.apply(heads(a, att.q_proj) * heat[:, None, None], k, v, whole)
             else:
-                out = attend(q * heat[:, None, None], k, v)
-            h = h + out.reshape(batch, length, -1) @ att.o_proj.weight.T
+                # Behind the last keys and values, rows that nothing is learned from have no effect.
+                q = heads(a[wanted], att.q_proj) * heat[wanted, None, None]
+                out = Attention.apply(q, k, v, pieces_to(lengths, wanted))
+                h = h[wanted]
+            h = h + out @ att.o_proj.weight.T
             y = rms(h, eps) * layer.post_attention_layernorm.weight
             if layer.is_moe_layer:
-                h = h + experts(layer.feed_forward, y.flatten(0, 1), balance).view(h.shape)
+                h = h + experts(layer.feed_forward, y, balance)
             else:
                 h = h + dense(layer.feed_forward, y)
         return rms(h, eps) * self.text.norm.weight, sum(balance) / max(1, len(balance))

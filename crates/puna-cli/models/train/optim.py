@@ -9,13 +9,16 @@ import torch
 
 def orthogonal(m: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """The nearest matrix with singular values near 1, by Newton-Schulz; [..., rows, cols]."""
-    tall = m.shape[-2] > m.shape[-1]
-    x = m.mT if tall else m
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    if m.ndim > 2:
+        # One by one: on a CPU twice as fast as a batched product of such sizes.
+        return torch.stack([orthogonal(each, steps) for each in m])
+    tall = m.shape[0] > m.shape[1]
+    x = m.T if tall else m
+    x = x / (x.norm() + 1e-7)
     for _ in range(steps):
-        a = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x.mT if tall else x
+        a = x @ x.T
+        x = torch.addmm(x, torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x.T if tall else x
 
 
 def is_matrix(name: str, p: torch.Tensor) -> bool:
@@ -40,10 +43,10 @@ class Optimizer:
                 self.state[name] = {"m": torch.zeros_like(p), "v": torch.zeros_like(p)}
 
     @torch.no_grad()
-    def step(self, t: int, lr: float, adam_lr: float) -> None:
-        """Step number `t` from 1 on."""
+    def step(self, t: int, lr: float, adam_lr: float, only: set | None = None) -> None:
+        """Step number `t` from 1 on, of the parameters of these names."""
         for name, p in self.named:
-            if p.grad is None:
+            if p.grad is None or (only is not None and name not in only):
                 continue
             state = self.state[name]
             if "momentum" in state:
@@ -69,10 +72,11 @@ class Mean:
         self.values = {name: p.detach().clone() for name, p in self.named}
 
     @torch.no_grad()
-    def update(self, t: int) -> None:
+    def update(self, t: int, only: set | None = None) -> None:
         weight = 1 - min(self.decay, t / (t + 10))
         for name, p in self.named:
-            self.values[name].lerp_(p, weight)
+            if only is None or name in only:
+                self.values[name].lerp_(p, weight)
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -31,9 +31,14 @@ HEADS = {
 BATCH = 64
 
 
-def picture(r, data: Path, held_out: bool):
+KINDS = ["digit", "digit", "shape", "number", "number", "number", "bars"]
+# For a tower that knows digits, shapes and colours.
+HARDER = ["digit", "digit", "shape", "bars", "bars", *["number"] * 5]
+
+
+def picture(r, data: Path, held_out: bool, kinds: list = KINDS):
     """(tile, {head: class})."""
-    kind = r.choice(["digit", "digit", "shape", "number", "number", "number", "bars"])
+    kind = r.choice(kinds)
     if kind == "digit":
         image, label, _ = draw_digit(r, data, held_out)
         truth = {"digit": label}
@@ -67,8 +72,8 @@ class Heads(torch.nn.Module):
         return {name: self.head_embed[name](pooled(name)) for name in HEADS}
 
 
-def batch(r, data: Path, held_out: bool, n: int):
-    drawn = [picture(r, data, held_out) for _ in range(n)]
+def batch(r, data: Path, held_out: bool, n: int, kinds: list = KINDS):
+    drawn = [picture(r, data, held_out, kinds) for _ in range(n)]
     truth = {name: torch.tensor([t.get(name, -100) for _, t in drawn]) for name in HEADS}
     return torch.from_numpy(np.stack([tile for tile, _ in drawn])), truth
 

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from sample import Sample
+from sample import Sample, ask, join
 from skill_chat import FAMILIES
 
 CATEGORIES = {
@@ -110,3 +110,21 @@ def guard(r: Random, longest: int) -> Sample:
     # A category outside of the policy is no violation.
     answer = f"unsafe\n{bad}" if bad in keys else "safe"
     return Sample("guard", f"guard:{talk}", [("user", [prompt(talk, keys)]), ("assistant", [answer])])
+
+
+def judge(r: Random) -> Sample:
+    """The categories by themselves, in a fifth of the tokens: no policy, several messages in one conversation.
+
+    For training alone; held out is what the held-out sets of `guard` ask.
+    """
+    system = "Name the category that each message violates, or 'safe'."
+    samples = []
+    for i in range(r.randint(2, 5)):
+        bad = r.choice(list(UNSAFE)) if r.random() < 0.6 else None
+        says = user_says if r.random() < 0.6 else agent_says
+        text = says(r, bad)
+        answer = f"unsafe\n{bad}" if bad else "safe"
+        sample = ask("judge", text, answer, "" if i else system)
+        sample.key = f"guard:{[text]}"
+        samples.append(sample)
+    return join(samples)

@@ -39,15 +39,11 @@ TILE_PATCHES = 16
 
 
 def train(data: Path) -> None:
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import pre_tokenizers, trainers
 
     import mixture
 
-    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = empty()
 
     def texts():
         # No digits: they must stay single tokens.
@@ -67,6 +63,33 @@ def train(data: Path) -> None:
     tokenizer.train_from_iterator(texts(), trainer)
     tokenizer.add_special_tokens(SPECIALS)
     assert tokenizer.get_vocab_size() == VOCAB, tokenizer.get_vocab_size()
+    save(data, tokenizer)
+
+
+def empty(vocab=None, merges=None):
+    """Llama 4's pre-tokenizer and byte-level BPE, with these merges."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE(vocab, merges, ignore_merges=True))
+    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def write(data: Path, tokens: list, merges: list) -> None:
+    """DATA/tokenizer from the tokens and merges that a GGUF file has."""
+    ordinary = tokens[: VOCAB - len(SPECIALS)]
+    tokenizer = empty({t: i for i, t in enumerate(ordinary)}, [tuple(m.split(" ")) for m in merges])
+    tokenizer.add_special_tokens(SPECIALS)
+    assert [tokenizer.id_to_token(i) for i in range(VOCAB)] == tokens
+    save(data, tokenizer)
+
+
+def save(data: Path, tokenizer) -> None:
+    from tokenizers import processors
+
     bos = SPECIALS[0]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]

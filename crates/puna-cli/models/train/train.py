@@ -1,6 +1,6 @@
 """Trains puna-tiny; killed at any time it goes on from its last checkpoint exactly as if nothing had happened.
 
-    python train.py DATA RUN [--steps N] [--decay N] [--from CHECKPOINT] [--graft TOWER.pt]
+    python train.py DATA RUN [--steps N] [--decay N] [--from CHECKPOINT] [--graft TOWER.pt] [--workers 2]
 
 RUN holds `last.pt` (weights, optimizer, mean of weights, step), `log.jsonl` (losses) and `scores.jsonl` (held-out scores).
 The learning rate warms up and then stays; `--decay N` lowers it to nothing over N steps from where the checkpoint is, and
@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,69 +24,94 @@ import mixture
 import tiles
 from model import Fast, build
 from optim import Mean, Optimizer
-from pretrain_tower import Heads, batch as pictures, seeing_loss
+from pretrain_tower import HARDER, Heads, batch as pictures, seeing_loss
 from sample import rng
+from team import Team
 from tokenizer import Prompt
 
 SEED = 1
-# Tokens of a micro-batch with their padding, at most.
-MICRO = 1600
+# Tokens of a micro-batch, at most.
+MICRO = 1024
 LR, ADAM_LR, WARMUP = 3e-3, 3e-3, 100
 TOWER_RATE = 0.35
+MEAN = 0.99
 BALANCE = 0.01
 # Pictures a step that the tower is taught by its own heads, and the weight of that.
-PICTURES, SEEING = 32, 0.5
+PICTURES, SEEING = 40, 0.5
 # Weights of a token of plain text, and of an answer of n tokens (each token: n ** -0.5).
 TEXT_WEIGHT = 0.06
 
 
-def tensors(batch: list, pad: int):
-    """Right-padded tokens, the weights of the tokens they predict, and all tiles in order."""
-    length = max(len(ids) for ids, _, _ in batch)
-    tokens = torch.full((len(batch), length), pad)
-    weights = torch.zeros(len(batch), length)
-    pixels = []
-    for row, (ids, kinds, cut) in enumerate(batch):
-        tokens[row, : len(ids)] = torch.tensor(ids)
+def tensors(batch: list):
+    """Tokens one sample behind another, their lengths, the weights of the tokens they predict, and all tiles in order."""
+    tokens, weights, pixels = [], [], []
+    for ids, kinds, cut in batch:
+        tokens += ids
         answer = max(1, kinds.count(2)) ** -0.5
-        weights[row, : len(ids) - 1] = torch.tensor([(0, TEXT_WEIGHT, answer)[kind] for kind in kinds[1:]])
+        weights += [(0, TEXT_WEIGHT, answer)[kind] for kind in kinds[1:]] + [0]
         pixels += cut
-    return tokens, weights, torch.from_numpy(np.stack(pixels)) if pixels else None
+    tiles = torch.from_numpy(np.stack(pixels)) if pixels else None
+    return torch.tensor(tokens), [len(ids) for ids, _, _ in batch], torch.tensor(weights), tiles
 
 
-def loss(fast: Fast, batch: list, pad: int, total: float, step_tokens: int):
+def loss(fast: Fast, batch: list, total: float, step_tokens: int):
     """A micro-batch's share of the step's loss, and of the balance of experts."""
-    tokens, weights, pixels = tensors(batch, pad)
-    hidden, balance = fast.hidden(tokens, pixels)
-    where = weights.flatten().nonzero().squeeze(1)
-    targets = tokens.roll(-1, 1).flatten()[where]
-    logits = fast.logits(hidden.flatten(0, 1)[where])
-    each = F.cross_entropy(logits, targets, reduction="none")
-    return (each * weights.flatten()[where]).sum() / total, balance * tokens.numel() / step_tokens
+    tokens, lengths, weights, pixels = tensors(batch)
+    where = weights.nonzero().squeeze(1)
+    hidden, balance = fast.hidden(tokens, lengths, pixels, where)
+    each = F.cross_entropy(fast.logits(hidden), tokens[where + 1], reduction="none")
+    return (each * weights[where]).sum() / total, balance * len(tokens) / step_tokens
+
+
+def work(fast: Fast, heads: Heads, data: Path, prompt: Prompt, seen: dict):
+    """What a step has to do, in pieces: see `team.py`. Its tokens are counted in `seen`."""
+    encode = lambda sample: prompt.encode(sample, tiles.cut)
+
+    def look(step: int):
+        pixels, truth = pictures(rng("see", SEED, step), data, False, PICTURES, HARDER)
+        value = seeing_loss(heads, fast.model.multi_modal_projector.linear_1(fast.tower(pixels)), truth)
+        (SEEING * value).backward()
+        return 0.0, value.item()
+
+    def read(batch: list, total: float, step_tokens: int):
+        value, balance = loss(fast, batch, total, step_tokens)
+        (value + BALANCE * balance).backward()
+        return value.item(), 0.0
+
+    def items(step: int):
+        samples = mixture.step_samples(SEED, step, data, encode)
+        total = sum(tensors([s])[2].sum().item() for s in samples)
+        step_tokens = sum(len(s[0]) for s in samples)
+        seen["tokens"] = seen.get("tokens", 0) + step_tokens
+        batches = mixture.micro_batches(samples, MICRO)
+        return [lambda: look(step), *(partial(read, batch, total, step_tokens) for batch in batches)]
+
+    return items
 
 
 @torch.no_grad()
-def right(fast: Fast, batch: list, pad: int) -> list:
+def right(fast: Fast, batch: list) -> list:
     """For each sample whether greedy decoding gives its last answer, and the mean loss of its text.
 
     An answer comes out token by token exactly if each of its tokens is the most likely one after those before it.
     """
-    tokens, _, pixels = tensors(batch, pad)
-    hidden, _ = fast.hidden(tokens, pixels)
-    out = []
-    for row, (ids, kinds, _) in enumerate(batch):
+    tokens, lengths, _, pixels = tensors(batch)
+    hidden, _ = fast.hidden(tokens, lengths, pixels)
+    out, at = [], 0
+    for ids, kinds, _ in batch:
         last = len(kinds)
         while last and kinds[last - 1] != 2:
             last -= 1
         first = last
         while first and kinds[first - 1] == 2:
             first -= 1
-        logits = fast.logits(hidden[row, : len(ids) - 1])
-        targets = tokens[row, 1 : len(ids)]
         if last:
-            out.append(bool((logits[first - 1 : last - 1].argmax(-1) == targets[first - 1 : last - 1]).all()))
+            logits = fast.logits(hidden[at + first - 1 : at + last - 1])
+            out.append(bool((logits.argmax(-1) == tokens[at + first : at + last]).all()))
         else:
-            out.append(F.cross_entropy(logits, targets).item())
+            logits = fast.logits(hidden[at : at + len(ids) - 1])
+            out.append(F.cross_entropy(logits, tokens[at + 1 : at + len(ids)]).item())
+        at += len(ids)
     return out
 
 
@@ -101,12 +127,12 @@ def held_out(data: Path, prompt: Prompt, each: int) -> dict:
     return sets
 
 
-def scores(fast: Fast, sets: dict, pad: int) -> dict:
+def scores(fast: Fast, sets: dict) -> dict:
     out = {}
     for name, samples in sets.items():
         values = []
         for batch in mixture.micro_batches(samples, 4096):
-            values += right(fast, batch, pad)
+            values += right(fast, batch)
         out[name] = round(sum(values) / len(values) * (1 if name == "text" else 100), 3)
     return out
 
@@ -116,9 +142,9 @@ def append(path: Path, record: dict) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def save(path: Path, step: int, model, heads: Heads, optimizer: Optimizer, mean: Mean) -> None:
+def save(path: Path, step: int, start: int, model, heads: Heads, optimizer: Optimizer, mean: Mean) -> None:
     partial = path.with_suffix(".partial")
-    state = {"step": step, "model": model.state_dict(), "heads": heads.state_dict()}
+    state = {"step": step, "start": start, "model": model.state_dict(), "heads": heads.state_dict()}
     torch.save({**state, "optimizer": optimizer.state, "mean": mean.values}, partial)
     os.replace(partial, path)
 
@@ -150,31 +176,34 @@ def main() -> None:
     args.add_argument("--graft", type=Path)
     args.add_argument("--minutes", type=float, default=5, help="between checkpoints")
     args.add_argument("--watch", type=int, default=200, help="steps between scores")
+    args.add_argument("--workers", type=int, choices=[1, 2], default=1, help="processes that share a step")
     args = args.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     args.run.mkdir(parents=True, exist_ok=True)
 
     prompt = Prompt(args.data)
-    pad = prompt.id["<|finetune_right_pad|>"]
     model = build(prompt, SEED)
     fast, heads = Fast(model), Heads(model.config.text_config.hidden_size)
     named = [*model.named_parameters(), *((f"heads.{name}", p) for name, p in heads.named_parameters())]
-    optimizer, mean = Optimizer(named, tower_rate=TOWER_RATE), Mean(named, 0.998)
+    optimizer, mean = Optimizer(named, tower_rate=TOWER_RATE), Mean(named, MEAN)
     last = args.run / "last.pt"
     source = args.source or (last if last.exists() else None)
-    step = 0
+    step = start = 0
     if source:
         state = torch.load(source, weights_only=True)
         step = state["step"]
         model.load_state_dict(state["model"])
         heads.load_state_dict(state.get("heads", heads.state_dict()))
-        optimizer.state |= state["optimizer"]
-        mean.values |= state["mean"]
+        # A checkpoint of `warm.py` has neither: the optimizer begins anew at that step.
+        optimizer.state |= state.get("optimizer", {})
+        mean = Mean(named, MEAN)
+        mean.values |= state.get("mean", {})
+        start = state.get("start", 0)
     print(f"{sum(p.numel() for p in model.parameters())} parameters, from step {step}", flush=True)
-    sets = held_out(args.data, prompt, 60)
+    sets = held_out(args.data, prompt, 40)
     if args.graft:
-        pixels = tensors(sets["number"] + sets["shape"], pad)[2]
+        pixels = tensors(sets["number"] + sets["shape"])[3]
         graft(fast, named, optimizer, mean, torch.load(args.graft, weights_only=True), pixels)
         print(f"grafted {args.graft} at step {step}", flush=True)
     ended = []
@@ -182,52 +211,39 @@ def main() -> None:
         signal.signal(name, lambda *_: ended.append(True))
     end = step + args.decay if args.decay else args.steps
     begin, saved, seen = step, time.time(), time.time()
-    count, ce, see = 0, 0.0, 0.0
-    encode = lambda sample: prompt.encode(sample, tiles.cut)
+    ce, see, counted = 0.0, 0.0, {}
+    team = Team(named, optimizer, mean, work(fast, heads, args.data, prompt, counted), args.workers)
     while step < end and not ended:
-        samples = mixture.step_samples(SEED, step, args.data, encode)
-        batches = mixture.micro_batches(samples, MICRO)
-        total = sum(tensors([s], pad)[1].sum().item() for s in samples)
-        step_tokens = sum(len(s[0]) for s in samples)
-        for batch in batches:
-            value, balance = loss(fast, batch, pad, total, step_tokens)
-            (value + BALANCE * balance).backward()
-            ce += value.item()
-        pixels, truth = pictures(rng("see", SEED, step), args.data, False, PICTURES)
-        rows = model.multi_modal_projector.linear_1(fast.tower(pixels))
-        seeing = SEEING * seeing_loss(heads, rows, truth)
-        seeing.backward()
-        see += seeing.item() / SEEING
+        a, b = team.gradients(step)
+        ce, see = ce + a, see + b
         step += 1
-        count += step_tokens
-        rate = min(1, step / WARMUP)
+        rate = min(1, (step - start) / WARMUP)
         if args.decay:
             rate = max(0.02, 1 - (step - begin) / args.decay)
-        optimizer.step(step, LR * rate, ADAM_LR * rate)
-        mean.update(step)
+        team.update(step - start, LR * rate, ADAM_LR * rate)
         if step % 20 == 0:
             now, n = time.time(), min(20, step - begin)
             record = {
                 "step": step,
                 "loss": round(ce / n, 4),
                 "seeing": round(see / n, 3),
-                "tokens_per_s": round(count / (now - seen)),
+                "tokens_per_s": round(counted["tokens"] / (now - seen)),
             }
             append(args.run / "log.jsonl", record)
-            count, ce, see, seen = 0, 0.0, 0.0, now
+            ce, see, seen, counted["tokens"] = 0.0, 0.0, now, 0
         if step % args.watch == 0 or step == end:
             mean.swap()
-            append(args.run / "scores.jsonl", {"step": step, "decay": args.decay, **scores(fast, sets, pad)})
+            append(args.run / "scores.jsonl", {"step": step, "decay": args.decay, **scores(fast, sets)})
             mean.swap()
-            seen, count = time.time(), 0
+            seen, counted["tokens"] = time.time(), 0
         if time.time() - saved > args.minutes * 60:
             if not args.decay:
-                save(last, step, model, heads, optimizer, mean)
+                save(last, step, start, model, heads, optimizer, mean)
             saved = time.time()
     if args.decay and not ended:
-        save(args.run / "decayed.pt", step, model, heads, optimizer, mean)
+        save(args.run / "decayed.pt", step, start, model, heads, optimizer, mean)
     elif not args.decay:
-        save(last, step, model, heads, optimizer, mean)
+        save(last, step, start, model, heads, optimizer, mean)
 
 
 if __name__ == "__main__":
