@@ -7,7 +7,7 @@ import skill_guard
 import skill_text
 import skill_tools
 from sample import Sample, rng
-from skill_chat import chat
+from skill_chat import TRAINED, chat
 from skill_image import SKILLS as IMAGE_SKILLS
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
@@ -49,7 +49,7 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
     if name in ("tools", "guard") and not held_out and r.random() > LONG:
         longest = min(longest, 96)
     return dict(
-        chat=lambda: chat(r),
+        chat=lambda: chat(r) if held_out else chat(r, TRAINED),
         judge=lambda: skill_guard.judge(r),
         tools=lambda: skill_tools.tools(r, longest),
         json=lambda: skill_tools.json_object(r),

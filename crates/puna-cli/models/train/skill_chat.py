@@ -199,7 +199,7 @@ def facts(r: Random):
 def copying(r: Random):
     """Long things said again: what else is to be copied out of a prompt is learned sooner with these."""
     pool = r.choice([WORDS, WORDS, NAMES, [str(n) for n in range(10, 10000, 7)], WORDS + NAMES + PALETTE_WORDS])
-    what = r.choice([" ", " ", ", "]).join(r.choices(pool, k=r.randint(3, 12)))
+    what = r.choice([" ", " ", ", "]).join(r.choices(pool, k=r.randint(1, r.choice([3, 6, 12]))))
     return r.choice(["Say: {}", "Repeat after me: {}", "Repeat: {}", "Echo this: {}"]).format(what), what
 
 
@@ -214,6 +214,8 @@ FAMILIES = dict(
     copying=copying,
 )
 WEIGHTS = [6, 6, 24, 15, 16, 16, 17, 10]
+# In training: less of what is known early or learned last, more of what teaches to copy.
+TRAINED = [3, 14, 24, 12, 6, 15, 18, 18]
 
 PLAIN = [
     "You are a helpful assistant.",
@@ -242,7 +244,7 @@ def system_rule(r: Random):
     return rule, lambda a: f"[{a}]"
 
 
-def chat(r: Random) -> Sample:
+def chat(r: Random, weights: list = WEIGHTS) -> Sample:
     """One to four questions; plain, or under a system message."""
     n = r.choice([1, 1, 2, 3, 4])
     kind = r.random()
@@ -262,7 +264,7 @@ def chat(r: Random) -> Sample:
         names, skill = list(FAMILIES), "chat"
     samples = []
     for i in range(n):
-        name = r.choices(names, [WEIGHTS[list(FAMILIES).index(f)] for f in names])[0]
+        name = r.choices(names, [weights[list(FAMILIES).index(f)] for f in names])[0]
         q, a = FAMILIES[name](r)
         key = f"{rule}|{q}" if change else q
         samples.append(ask(skill, wrap(r, q), change(a) if change else a, rule if i == 0 else "", key=key))

@@ -166,6 +166,16 @@ def graft(fast: Fast, named: list, optimizer: Optimizer, mean: Mean, tower: dict
                 value.zero_()
 
 
+@torch.no_grad()
+def tie(model, mean: Mean, share: float) -> None:
+    """Adds a share of the embedding to the head: then one product of values and outputs copies every token, where else the
+    way from each token's embedding to its row of the head is learned by itself."""
+    head, embedding = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
+    named = dict(model.named_parameters())
+    for values in (named, mean.values):
+        values[head].add_(values[embedding], alpha=share)
+
+
 def main() -> None:
     args = argparse.ArgumentParser()
     args.add_argument("data", type=Path)
@@ -175,7 +185,8 @@ def main() -> None:
     args.add_argument("--from", dest="source", type=Path)
     args.add_argument("--graft", type=Path)
     args.add_argument("--minutes", type=float, default=5, help="between checkpoints")
-    args.add_argument("--watch", type=int, default=200, help="steps between scores")
+    args.add_argument("--watch", type=int, default=200, help="steps between scores; 0: none")
+    args.add_argument("--tie", type=float, default=0, help="adds this share of the embedding to the head, once")
     args.add_argument("--workers", type=int, choices=[1, 2], default=1, help="processes that share a step")
     args = args.parse_args()
     torch.set_num_threads(1)
@@ -206,6 +217,9 @@ def main() -> None:
         pixels = tensors(sets["number"] + sets["shape"])[3]
         graft(fast, named, optimizer, mean, torch.load(args.graft, weights_only=True), pixels)
         print(f"grafted {args.graft} at step {step}", flush=True)
+    if args.tie:
+        tie(model, mean, args.tie)
+        print(f"tied by {args.tie} at step {step}", flush=True)
     ended = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: ended.append(True))
@@ -231,7 +245,7 @@ def main() -> None:
             }
             append(args.run / "log.jsonl", record)
             ce, see, seen, counted["tokens"] = 0.0, 0.0, now, 0
-        if step % args.watch == 0 or step == end:
+        if args.watch and (step % args.watch == 0 or step == end):
             mean.swap()
             append(args.run / "scores.jsonl", {"step": step, "decay": args.decay, **scores(fast, sets)})
             mean.swap()
@@ -240,10 +254,7 @@ def main() -> None:
             if not args.decay:
                 save(last, step, start, model, heads, optimizer, mean)
             saved = time.time()
-    if args.decay and not ended:
-        save(args.run / "decayed.pt", step, start, model, heads, optimizer, mean)
-    elif not args.decay:
-        save(last, step, start, model, heads, optimizer, mean)
+    save(args.run / "decayed.pt" if args.decay else last, step, start, model, heads, optimizer, mean)
 
 
 if __name__ == "__main__":
