@@ -43,7 +43,7 @@ def main() -> None:
             (folder / "ids.txt").write_text(",".join(map(str, ids + answer["tokens"][:-1])))
             if pixels:
                 np.save(folder / "p.npy", np.stack(pixels))
-            command = [args.puna, "logits", args.source, *files, "--tokens-file", folder / "ids.txt"]
+            command = [args.puna.resolve(), "logits", args.source, *files, "--tokens-file", folder / "ids.txt"]
             command += ["--pixels", folder / "p.npy"] if pixels else []
             command += ["--kv", "f32", "--out", folder / "l.npy"]
             subprocess.run([str(c) for c in command], check=True, capture_output=True)

@@ -1,6 +1,6 @@
 """The held-out scores of a Hugging Face folder, as transformers computes them.
 
-    python evaluate.py FOLDER HELDOUT.jsonl [--limit N] [--answers OUT.jsonl]
+    python evaluate.py FOLDER HELDOUT.jsonl [--limit N] [--longest N] [--answers OUT.jsonl]
 
 An answer counts if greedy decoding with `Llama4ForConditionalGeneration` gives exactly the expected text. It does if each
 token of the expected answer is the most likely one after those before it, which one forward pass tells; other answers are
@@ -62,6 +62,7 @@ def main() -> None:
     args.add_argument("folder", type=Path)
     args.add_argument("heldout", type=Path)
     args.add_argument("--limit", type=int, default=10**9, help="items of a skill")
+    args.add_argument("--longest", type=int, default=10**9, help="tokens of a recall prompt")
     args.add_argument("--answers", type=Path, help="write every answer")
     args = args.parse_args()
     torch.set_num_threads(1)
@@ -73,7 +74,7 @@ def main() -> None:
     for line in open(args.heldout):
         item = json.loads(line)
         skill = item["skill"] + (f" {item['length']}" if "length" in item else "")
-        if len(right[skill]) >= args.limit:
+        if item.get("tokens", 0) > args.longest or len(right[skill]) >= args.limit:
             continue
         if skill == "text":
             ids = torch.tensor([[prompt.id["<|begin_of_text|>"], *prompt.text(item["text"])]])

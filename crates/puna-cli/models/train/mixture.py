@@ -12,8 +12,8 @@ from skill_image import SKILLS as IMAGE_SKILLS
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
-    text=2, recall=10, chat=34, tools=6, json=9, guard=5, judge=6,
-    digit=6, shape=4, bars=10, number=14, two=6,
+    text=4, recall=10, chat=30, tools=6, json=8, guard=5, judge=4,
+    digit=9, shape=7, bars=10, number=14, two=6,
 )  # fmt: skip
 # At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
 EARLY = dict(

@@ -199,7 +199,7 @@ def facts(r: Random):
 def copying(r: Random):
     """Long things said again: what else is to be copied out of a prompt is learned sooner with these."""
     pool = r.choice([WORDS, WORDS, NAMES, [str(n) for n in range(10, 10000, 7)], WORDS + NAMES + PALETTE_WORDS])
-    what = r.choice([" ", " ", ", "]).join(r.choices(pool, k=r.randint(1, r.choice([3, 6, 12]))))
+    what = r.choice([" ", " ", ", "]).join(r.choices(pool, k=r.randint(3, 12)))
     return r.choice(["Say: {}", "Repeat after me: {}", "Repeat: {}", "Echo this: {}"]).format(what), what
 
 
