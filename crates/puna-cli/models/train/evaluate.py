@@ -106,7 +106,8 @@ def main() -> None:
         if item["skill"] in ("json", "tools"):
             formed[skill].append(well_formed(item["skill"], answer))
         if written:
-            written.write(json.dumps({"id": item["id"], "answer": answer, "right": answer == item["answer"], "tokens": answered}) + "\n")
+            record = {"id": item["id"], "answer": answer, "right": answer == item["answer"], "tokens": answered}
+            written.write(json.dumps(record) + "\n")
     for skill, values in right.items():
         if skill == "text":
             total, count, size = (sum(column) for column in zip(*nats))

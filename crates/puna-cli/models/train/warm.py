@@ -3,9 +3,9 @@
     python warm.py DATA TEXT.gguf MMPROJ.gguf OUT.pt --step N
 
 writes OUT.pt for `train.py DATA RUN --from OUT.pt` and DATA/tokenizer, so that the tokens are those of the weights even
-if the text has changed. N is the step that the weights are of (the card in `../README.md` has it). The optimizer begins anew (its warm-up
-too), the mean of the weights is the weights, and the tower's heads, which are no part of the model, are fitted to the tower
-on a few thousand pictures.
+if the text has changed. N is the step that the weights are of (the card in `../README.md` has it). The optimizer begins anew
+(its warm-up too), the mean of the weights is the weights, and the tower's heads, which are no part of the model, are fitted
+to the tower on a few thousand pictures.
 """
 
 import argparse
