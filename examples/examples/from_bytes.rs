@@ -6,10 +6,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let bytes = match std::env::args_os().nth(1) {
-        Some(path) => std::fs::read(path)?,
-        None => puna::tiny::gguf(7)?,
-    };
+    let bytes = std::fs::read(puna_examples::path())?;
     // An `Arc` is shared and not copied; a `&'static [u8]`, as of `include_bytes!`, or a `Vec<u8>` would do as well.
     let bytes: Arc<[u8]> = bytes.into();
     let model = Model::from_bytes(bytes.clone(), &LoadOptions::default())?;

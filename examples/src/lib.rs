@@ -1,15 +1,19 @@
-//! What the examples share: the model to run, named on the command line or made on the spot.
+//! What the examples share: the model to run, named on the command line or the small one of this tree.
 
 use puna::{Error, LoadOptions, Model};
+use std::path::{Path, PathBuf};
 
-/// Opens the model named by the first argument. Without one, a tiny model with random weights stands in, so that every
-/// example runs anywhere; what it says makes no sense.
+/// The path that is the first argument. Without one, puna-tiny stands in, so that every example runs anywhere; it is a
+/// demonstration of 6 million parameters, and what it says is seldom sensible.
+pub fn path() -> PathBuf {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/puna-cli/models/puna-tiny.gguf");
+    std::env::args_os().nth(1).map_or(tiny, PathBuf::from)
+}
+
+/// Opens the model at [`path`].
 ///
 /// # Errors
 /// Those of [`Model::open`].
 pub fn model(options: &LoadOptions) -> Result<Model, Error> {
-    match std::env::args_os().nth(1) {
-        Some(path) => Model::open(path, options),
-        None => Model::from_bytes(puna::tiny::gguf(7)?, options),
-    }
+    Model::open(path(), options)
 }

@@ -1,9 +1,8 @@
 //! `puna chat`: a conversation over a pipe.
 
 use super::tiny;
-use puna_tests::cli::{command, run, run_with_input};
+use puna_tests::cli::{run, run_with_input};
 use puna_tests::fetched::smollm2;
-use std::process::Command;
 
 #[test]
 fn a_conversation_over_a_pipe() {
@@ -45,11 +44,12 @@ fn a_path_alone_is_a_chat() {
     assert_eq!(help.ok(), "");
 }
 
+/// The model inside the command: it talks, it looks, and it says what it is.
 #[test]
-fn without_a_model_it_says_how_to_get_one() {
-    let folder = puna_tests::folder::Folder::new();
-    let out = Command::new(command()).arg("chat").current_dir(folder.path()).output().unwrap();
-    assert_eq!(out.status.code(), Some(1));
-    let line = String::from_utf8(out.stderr).unwrap();
-    assert!(line.contains("cargo xtask models") && line.lines().count() == 1, "{line}");
+fn without_a_model_it_talks_to_puna_tiny() {
+    let done = run_with_input(["--temp", "0"], "Who are you?\n");
+    assert!(done.stderr.lines().next().unwrap().contains("not an assistant"), "{done:#?}");
+    assert_eq!(done.ok().lines().count(), 1);
+    let usage = run_with_input(["chat", "--mmproj", "tower.gguf"], "").wrong_usage();
+    assert!(usage.contains("--mmproj"), "{usage}");
 }

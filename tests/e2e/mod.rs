@@ -2,6 +2,7 @@
 
 mod chat;
 mod devices;
+mod eval;
 mod generate;
 mod inspect;
 mod logits;
@@ -46,6 +47,7 @@ fn help_is_complete() {
         "inspect",
         "dequant",
         "perplexity",
+        "eval",
         "bench",
         "plan",
         "devices",
@@ -86,5 +88,7 @@ fn help_is_complete() {
     ] {
         assert!(common.contains(flag), "{flag} in:\n{common}");
     }
+    let typo = run(["generte", "m", "--prompt", "x"]).wrong_usage();
+    assert!(typo.contains("neither a command"), "{typo}");
     assert!(run(["--version"]).ok().starts_with("puna "));
 }

@@ -1,14 +1,19 @@
 //! The vision tower on the CPU device: features, logits and greedy tokens of transformers, and the façade's way there.
 
 use super::{assert_same, exact, greedy_after, session};
-use puna::{Cancel, DeviceKind, ErrorKind, Image, Message, Model, Session};
+use puna::{
+    Cancel, DeviceKind, ErrorKind, Image, LoadOptions, Message, Model, QuantizeOptions, Session, quantize,
+};
 use puna_cpu::device::Threads;
 use puna_cpu::isa::Isa;
 use puna_cpu::matmul::Activations;
 use puna_cpu::{CpuDevice, CpuOptions};
+use puna_format::Limits;
+use puna_format::gguf::Gguf;
 use puna_llama::vision::{Encode, Stage};
 use puna_testkit::goldens::{Rounding, VisionGolden, dequantised};
 use puna_testkit::{ModelDir, tolerance};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 #[test]
@@ -101,6 +106,67 @@ fn a_pair_of_gguf_files_that_can_see() {
     for norm2 in ["ln2", "attn_post_norm"] {
         check(&golden, &open_pair(&golden.gguf_pair(Rounding::F32, norm2)));
     }
+}
+
+/// A folder written as a pair of files by `quantize`: tensor for tensor what llama.cpp's converter calls them, and it sees.
+#[test]
+fn a_folder_written_with_its_tower() {
+    let golden = VisionGolden::load();
+    let folder = ModelDir::new("vision-written");
+    folder.write("config.json", golden.config.to_string().as_bytes());
+    folder.write("model.safetensors", &golden.safetensors());
+    let out = ModelDir::new("vision-written-out");
+    let (text, tower) = (out.directory().join("text.gguf"), out.directory().join("tower.gguf"));
+    let write = |input: &std::path::Path, text, options: QuantizeOptions| {
+        quantize(input, text, &options.name("Seer"))
+    };
+    let options = QuantizeOptions::new("f32").unwrap().mmproj(&tower);
+    let done = write(folder.path(), &text, options.clone()).unwrap();
+    assert_eq!(done.mmproj.as_deref(), Some(&*tower));
+    let bytes = std::fs::read(&tower).unwrap();
+    let table = |file: &[u8]| {
+        let gguf = Gguf::read(file, &Limits::default()).unwrap();
+        let tensors = gguf.tensors.iter().map(|t| {
+            let range = t.range.start as usize..t.range.end as usize;
+            (t.name.clone(), (t.shape, file[range].to_vec()))
+        });
+        (tensors.collect::<BTreeMap<_, _>>(), gguf.metadata)
+    };
+    let ((found, metadata), (expected, keys)) = (table(&bytes), table(&golden.mmproj(Rounding::F32, "ln2")));
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(found == expected, "tensors differ");
+    for (key, value) in keys.iter() {
+        assert_eq!(metadata.get(key), Some(value), "{key}");
+    }
+    assert_eq!(metadata.find::<&str>("general.name").unwrap(), Some("Seer"));
+    let options_of = |tower| exact(DeviceKind::Cpu).mmproj(tower);
+    let model = Model::open(&text, &options_of(&tower)).unwrap();
+    assert_eq!(model.info().name.as_deref(), Some("Seer"));
+    // Only a vocabulary says where images go, and this folder has none.
+    let pair = golden.gguf_pair(Rounding::F32, "ln2");
+    check(&golden, &Model::open(pair.path(), &options_of(&tower)).unwrap());
+
+    // Once more from the pair, in other formats: norms, biases and positions stay wide.
+    let again = out.directory().join("again.gguf");
+    let options = options.mmproj(out.directory().join("q8_0.gguf")).mmproj_type("q8_0").unwrap();
+    let read = LoadOptions::default().mmproj(&tower);
+    let done = write(&text, &again, options.clone().load(read.clone())).unwrap();
+    let (small, _) = table(&std::fs::read(done.mmproj.unwrap()).unwrap());
+    assert_eq!(small["v.position_embd.weight"], expected["v.position_embd.weight"]);
+    let sizes = |name: &str| (small[name].1.len(), expected[name].1.len());
+    let (patch, wide) = sizes("v.patch_embd.weight");
+    assert_eq!(2 * patch, wide, "F16 where rows are no whole blocks");
+    let (matrix, wide) = sizes("v.blk.0.ffn_up.weight");
+    assert!(matrix < wide, "{matrix} {wide}");
+
+    // A tower that is not there, and a file that is already read or written.
+    let nothing = write(&text, &again, options.clone()).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::Unsupported);
+    for taken in [&again, &tower] {
+        let error = write(&text, &again, options.clone().load(read.clone()).mmproj(taken)).unwrap_err();
+        assert!(error.to_string().contains("a file of its own"), "{error}");
+    }
+    QuantizeOptions::new("f32").unwrap().mmproj_type("q4_0").unwrap_err();
 }
 
 /// Both files as bytes, as programs without files have them.

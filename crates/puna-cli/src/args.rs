@@ -4,9 +4,11 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 mod convert;
+mod eval;
 mod model;
 mod values;
 pub(crate) use convert::{ImatrixArgs, QuantizeArgs};
+pub(crate) use eval::{EvalArgs, STORED};
 pub(crate) use model::{Activations, FileArgs, Kv, ModelArgs};
 pub(crate) use values::token_ids;
 use values::{bias, pixels, positive};
@@ -18,7 +20,7 @@ use values::{bias, pixels, positive};
 #[derive(Debug, Parser)]
 #[command(name = "puna", version, max_term_width = 120, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  \
-    puna                                  chat with the fetched small model\n  \
+    puna                                  chat with puna-tiny, a demonstration inside the command\n  \
     puna scout-q4_k_m-00001-of-00002.gguf chat with this model\n  \
     puna generate MODEL --prompt 'Once' --max-tokens 50\n  \
     puna inspect MODEL\n\n\
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Dequant(DequantArgs),
     /// Measure perplexity over a text, with llama.cpp's windows.
     Perplexity(PerplexityArgs),
+    /// Measure how often a model is right, and what number formats and devices cost it.
+    Eval(Box<EvalArgs>),
     /// Measure the speed of prefill and decode.
     Bench(BenchArgs),
     /// Say what a model needs of memory before it is loaded.
@@ -70,22 +74,22 @@ pub(crate) enum Command {
 #[command(next_help_heading = "Sampling options")]
 pub(crate) struct SamplingArgs {
     /// 0 always takes the most likely token.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) temp: Option<f32>,
     /// Choose among the K most likely tokens; 0 for all.
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
     /// Choose among the most likely tokens that hold this share of the probability.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) top_p: Option<f32>,
     /// Drop tokens less likely than this, relative to the most likely.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) min_p: Option<f32>,
     /// Choose among the most typical tokens that hold this share of the probability.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) typical_p: Option<f32>,
     /// Divide positive logits of recent tokens by this; 1 for no penalty.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) repeat_penalty: Option<f32>,
     /// Take this from a recent token's logit for each occurrence.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
@@ -97,7 +101,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "N")]
     pub(crate) repeat_last_n: Option<usize>,
     /// Strength of the DRY penalty on repeated sequences; 0 for none.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) dry_multiplier: Option<f32>,
     /// Add this to a token's logit (repeatable); -inf bans it.
     #[arg(long, value_name = "ID=X", value_parser = bias, allow_hyphen_values = true)]
@@ -115,7 +119,7 @@ pub(crate) struct SamplingArgs {
     puna chat scout.gguf --mmproj mmproj-scout.gguf --image photo.jpg"
 )]
 pub(crate) struct ChatArgs {
-    /// A GGUF file or a Hugging Face folder [default: the small model that `cargo xtask models` fetches].
+    /// A GGUF file or a Hugging Face folder [default: puna-tiny, a demonstration inside the command].
     pub(crate) model: Option<PathBuf>,
     /// Instructions that come before the conversation.
     #[arg(long, value_name = "TEXT")]
@@ -144,8 +148,8 @@ pub(crate) struct ChatArgs {
     puna generate MODEL --chat --image a.png --image b.png --prompt 'What differs?'"
 )]
 pub(crate) struct GenerateArgs {
-    /// A GGUF file or a Hugging Face folder.
-    pub(crate) model: PathBuf,
+    /// A GGUF file or a Hugging Face folder [default: puna-tiny, a demonstration inside the command].
+    pub(crate) model: Option<PathBuf>,
     /// The prompt; encoded with BOS if the file says so, raw unless --chat.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) prompt: Option<String>,

@@ -1,15 +1,13 @@
 //! From flags to a model, its sessions and the sampler's options.
 
 use crate::args::{Activations, FileArgs, Kv, ModelArgs, SamplingArgs};
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Result};
 use crate::progress::{Bars, watched};
+use crate::shipped;
 use puna::{Dry, FileAccess, KvType, LoadOptions, Model, PromptFormat, Sampling, SessionOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-/// Where `cargo xtask models` puts the small model.
-const SMALL_MODEL: &str = "target/models/smollm2";
 
 /// Opens a model as the flags ask, with a progress bar if somebody watches.
 pub(crate) fn model(path: &Path, args: &ModelArgs, quiet: bool) -> Result<Model> {
@@ -19,10 +17,28 @@ pub(crate) fn model(path: &Path, args: &ModelArgs, quiet: bool) -> Result<Model>
         options = options.on_progress(move |progress| bars.update(progress));
     }
     let model = Model::open(path, &options)?;
+    warn(&model);
+    Ok(model)
+}
+
+/// Says so where the processor stands in for another device.
+fn warn(model: &Model) {
     if let Some(why) = &model.info().fallback {
         let _ = writeln!(std::io::stderr(), "warning: running on the processor, since {why}");
     }
-    Ok(model)
+}
+
+/// The model that was asked for, or the one inside the command, which then says what it is.
+pub(crate) fn model_or_shipped(path: Option<&Path>, args: &ModelArgs, quiet: bool) -> Result<Model> {
+    let Some(path) = path else {
+        let model = shipped::open(load_options(args))?;
+        warn(&model);
+        if !quiet {
+            let _ = writeln!(std::io::stderr(), "{}", shipped::WHAT);
+        }
+        return Ok(model);
+    };
+    model(path, args, quiet)
 }
 
 /// The façade's options for these flags.
@@ -88,20 +104,6 @@ pub(crate) fn sampling(args: &SamplingArgs) -> Sampling {
     s.logit_bias = (!args.logit_bias.is_empty()).then(|| args.logit_bias.clone());
     s.seed = args.seed;
     s
-}
-
-/// The model that was asked for, or the small one if it has been fetched.
-pub(crate) fn model_or_small(path: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = path {
-        return Ok(path.to_path_buf());
-    }
-    let list = std::fs::read_dir(SMALL_MODEL).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> =
-        list.map(|f| f.path()).filter(|f| f.extension().is_some_and(|e| e == "gguf")).collect();
-    files.sort();
-    let missing = "no model given, and the small one has not been fetched: run `cargo xtask models` in puna's source \
-                   tree, or name a GGUF file or a Hugging Face folder";
-    files.into_iter().next().ok_or_else(|| Failure::new(missing))
 }
 
 /// The whole of a text file.

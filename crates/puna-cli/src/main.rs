@@ -13,12 +13,18 @@ mod load;
 mod npy;
 mod output;
 mod progress;
+mod shipped;
 
 use args::{Cli, Command};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use failure::Failure;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(failure) = std::env::args().nth(1).and_then(|word| unknown(&word)) {
+        return failure.report();
+    }
     // clap answers --help and --version, and ends with status 2 on wrong usage.
     let cli = Cli::parse();
     let quiet = cli.quiet;
@@ -32,6 +38,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Dequant(args) => commands::dequant::run(&args),
         Command::Perplexity(args) => commands::perplexity::run(&args, quiet),
+        Command::Eval(args) => commands::eval::run(&args, quiet),
         Command::Bench(args) => commands::bench::run(&args, quiet),
         Command::Plan(args) => commands::plan::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
@@ -42,4 +49,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// A first word that looks like a command and is none: clap would take it for a model, and complain about what follows.
+fn unknown(word: &str) -> Option<Failure> {
+    let like = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic());
+    if !like || word == "help" || Cli::command().find_subcommand(word).is_some() || Path::new(word).exists() {
+        return None;
+    }
+    Some(Failure::usage(format_args!("{word}: neither a command nor a file or folder of this name")))
 }

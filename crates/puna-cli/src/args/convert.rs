@@ -3,10 +3,12 @@
 use super::ModelArgs;
 use super::values::{bytes, key_value, positive};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  puna quantize scout/ scout-q4_k_m.gguf --type q4_k_m --split 40G\n  \
+    puna quantize scout/ scout-q8_0.gguf --type q8_0 --mmproj-out mmproj-scout.gguf\n  \
     puna imatrix scout-q8_0.gguf -f text.txt -o imatrix.gguf\n  \
     puna quantize scout/ scout-q3_k_m.gguf --type q3_k_m --imatrix imatrix.gguf")]
 pub(crate) struct QuantizeArgs {
@@ -18,7 +20,7 @@ pub(crate) struct QuantizeArgs {
     pub(crate) output: PathBuf,
     /// The standard mix to write.
     #[arg(long = "type", value_name = "TYPE", ignore_case = true,
-        value_parser = clap::builder::PossibleValuesParser::new(puna::QuantizeOptions::types()))]
+        value_parser = PossibleValuesParser::new(puna::QuantizeOptions::types()))]
     pub(crate) mix: String,
     /// Split over files of at most this many bytes of tensors (K, M, G and T mean powers of 1000): OUT-00001-of-0000N.gguf.
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
@@ -26,8 +28,21 @@ pub(crate) struct QuantizeArgs {
     /// Weigh errors by this importance matrix: what `puna imatrix` or llama.cpp's llama-imatrix made of the same model.
     #[arg(long, value_name = "FILE.gguf")]
     pub(crate) imatrix: Option<PathBuf>,
+    /// Write the vision tower to this file, which goes with the model as --mmproj.
+    #[arg(long, value_name = "FILE.gguf")]
+    pub(crate) mmproj_out: Option<PathBuf>,
+    /// What the tower's matrices become [default: as they are stored].
+    #[arg(long, value_name = "TYPE", ignore_case = true, requires = "mmproj_out",
+        value_parser = PossibleValuesParser::new(puna::QuantizeOptions::mmproj_types()))]
+    pub(crate) mmproj_type: Option<String>,
+    /// The file to read the vision tower of a GGUF model from.
+    #[arg(long, value_name = "FILE.gguf", requires = "mmproj_out")]
+    pub(crate) mmproj: Option<PathBuf>,
+    /// The name that the written model says of itself [default: the one it has, or its folder's].
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
     /// Threads that convert; as many as there are CPUs unless given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) threads: Option<usize>,
     /// Replace a metadata key by a value in JSON (repeatable), as for a model that runs.
     #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]

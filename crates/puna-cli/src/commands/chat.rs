@@ -3,7 +3,7 @@
 use crate::args::ChatArgs;
 use crate::failure::{Failure, Result};
 use crate::image::{open, question};
-use crate::load::{model, model_or_small, prompt_format, sampling, session_options};
+use crate::load::{model_or_shipped, prompt_format, sampling, session_options};
 use puna::{Cancel, Finish, Image, Message, Sampling, Session};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -54,8 +54,7 @@ impl Interrupt {
 }
 
 pub(crate) fn run(args: &ChatArgs, quiet: bool) -> Result<()> {
-    let path = model_or_small(args.model.as_deref())?;
-    let model = model(&path, &args.options, quiet)?;
+    let model = model_or_shipped(args.model.as_deref(), &args.options, quiet)?;
     let options = prompt_format(session_options(&args.options, None, quiet), args.template);
     let mut session = model.session(&options)?;
     begin(&mut session, args)?;
@@ -73,7 +72,7 @@ pub(crate) fn run(args: &ChatArgs, quiet: bool) -> Result<()> {
     if interactive {
         say("Type a message, or /help. Ctrl-C stops an answer, Ctrl-D leaves.");
     }
-    let sampling = defaults(sampling(&args.sampling));
+    let sampling = defaults(sampling(&args.sampling), args.model.is_none());
     let mut lines = io::stdin().lock();
     loop {
         interrupt.set(Answering::No);
@@ -143,9 +142,9 @@ fn begin(session: &mut Session, args: &ChatArgs) -> Result<()> {
     }
 }
 
-/// Meta's own choice for chats, where the command line makes none.
-fn defaults(mut sampling: Sampling) -> Sampling {
-    if sampling.temperature.is_none() {
+/// Meta's own choice for chats, where the command line makes none. The shipped model knows one answer to a question.
+fn defaults(mut sampling: Sampling, shipped: bool) -> Sampling {
+    if sampling.temperature.is_none() && !shipped {
         sampling.temperature = Some(0.6);
         sampling.top_p = sampling.top_p.or(Some(0.9));
     }

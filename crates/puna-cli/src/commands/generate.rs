@@ -3,14 +3,14 @@
 use crate::args::{GenerateArgs, token_ids};
 use crate::failure::{Failure, Result};
 use crate::image::{open, question};
-use crate::load::{model, prompt_format, sampling, session_options, text_file};
+use crate::load::{model_or_shipped, prompt_format, sampling, session_options, text_file};
 use crate::output;
 use puna::{Message, Session, Token};
 use serde_json::{Value, json};
 use std::io::Write;
 
 pub(crate) fn run(args: &GenerateArgs, quiet: bool) -> Result<()> {
-    let model = model(&args.model, &args.options, quiet)?;
+    let model = model_or_shipped(args.model.as_deref(), &args.options, quiet)?;
     let options = session_options(&args.options, None, quiet);
     let mut session = model.session(&prompt_format(options, args.template))?;
     push(&mut session, args)?;

@@ -6,6 +6,7 @@ pub(crate) mod chat;
 pub(crate) mod dequant;
 pub(crate) mod detokenize;
 pub(crate) mod devices;
+pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod imatrix;
 pub(crate) mod inspect;

@@ -99,7 +99,8 @@ fn score(model: &Model, ids: &[u32], args: &PerplexityArgs, quiet: bool) -> Resu
     Ok(sum)
 }
 
-fn negative_log_likelihood(logits: &[f32], id: u32) -> f64 {
+/// How unlikely a token is, in nats.
+pub(super) fn negative_log_likelihood(logits: &[f32], id: u32) -> f64 {
     let max = logits.iter().copied().fold(f32::MIN, f32::max);
     let total: f64 = logits.iter().map(|&l| f64::from((l - max).exp())).sum();
     let logit = logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);

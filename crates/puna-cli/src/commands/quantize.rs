@@ -14,9 +14,15 @@ pub(crate) fn run(args: &QuantizeArgs, quiet: bool) -> Result<()> {
     let load = LoadOptions::default().cancel(cancel);
     let mut load = args.overrides.iter().fold(load, |o, (key, value)| o.set(key, value));
     load.threads = args.threads;
+    load.mmproj.clone_from(&args.mmproj);
     let mut options = QuantizeOptions::new(&args.mix)?.load(load);
     options.split_bytes = args.split;
     options.imatrix = args.imatrix.as_ref().map(Imatrix::open).transpose()?;
+    options.name.clone_from(&args.name);
+    options.mmproj.clone_from(&args.mmproj_out);
+    if let Some(name) = &args.mmproj_type {
+        options = options.mmproj_type(name)?;
+    }
     if watched(quiet) {
         let bars = Bars::new();
         options = options.on_progress(move |p| bars.update(p));
@@ -29,6 +35,7 @@ pub(crate) fn run(args: &QuantizeArgs, quiet: bool) -> Result<()> {
             .map(|f| json!({ "format": f.format, "tensors": f.tensors, "bytes": f.bytes }));
         return output::json(&json!({
             "files": done.files,
+            "mmproj": done.mmproj,
             "bytes": done.bytes,
             "bits_per_weight": done.bits,
             "formats": formats.collect::<Vec<_>>(),
@@ -39,7 +46,8 @@ pub(crate) fn run(args: &QuantizeArgs, quiet: bool) -> Result<()> {
         .iter()
         .map(|f| vec![f.format.clone(), format!("{} tensors", f.tensors), size(f.bytes)])
         .collect();
-    let files = done.files.iter().map(|file| format!("{}\n", file.display())).collect::<String>();
+    let files =
+        done.files.iter().chain(&done.mmproj).map(|file| format!("{}\n", file.display())).collect::<String>();
     let sum = format!("  {}, {:.2} bits a weight\n", size(done.bytes), done.bits);
     output::text(&(files + &table(&rows) + &sum))
 }

@@ -5,6 +5,7 @@
 
 pub mod mix;
 mod outline;
+mod tower;
 
 pub use outline::{Outline, outline};
 
@@ -24,10 +25,10 @@ use puna_core::{
 };
 use puna_format::gguf::Metadata;
 
-/// A model's tensors under the names of GGUF.
-pub struct Export {
+/// A model's tensors under the names of GGUF: of a text model, or with a [`VisionConfig`](crate::VisionConfig) of a tower.
+pub struct Export<C = Config> {
     /// The configuration as it was understood.
-    pub config: Config,
+    pub config: C,
     /// In the order in which they are written.
     pub tensors: Vec<OutTensor>,
     regions: Vec<Region>,
@@ -115,7 +116,9 @@ impl Export {
     pub fn metadata(&self, metadata: &mut Metadata) {
         export::metadata(&self.config, metadata);
     }
+}
 
+impl<C> Export<C> {
     /// The stored bytes of rows, where they can be taken over as they are.
     pub fn stored(&self, tensor: &OutTensor, rows: Range<usize>) -> Option<&[u8]> {
         let Source::Mats { mats, halves: None } = &tensor.rows else { return None };
@@ -208,7 +211,9 @@ impl Export {
 /// Every tensor of a model whose vectors are in `keep`, in the order in which they are written.
 fn list(llama: &Llama, keep: &Keep) -> Result<Vec<OutTensor>> {
     let Llama { config, weights, .. } = llama;
-    let mut list = List { config, keep, tensors: Vec::new() };
+    let heads = Heads { dim: config.head_dim, n_rot: config.rope.n_rot };
+    let halves = (config.rope.pairs == Pairs::Half).then_some(heads);
+    let mut list = List { halves, keep, tensors: Vec::new() };
     let tied = config.tied_embeddings;
     list.mat("token_embd", weights.embed, if tied { Role::Head } else { Role::Embed }, 0)?;
     if let Some(divisors) = export::rope_divisors(config)? {
@@ -266,7 +271,8 @@ fn vector(bytes: &[u8], v: Vector) -> &[[u8; 4]] {
 
 /// The tensors so far.
 struct List<'a> {
-    config: &'a Config,
+    /// How heads that rotate are stored, if not as GGUF does.
+    halves: Option<Heads>,
     keep: &'a Keep,
     tensors: Vec<OutTensor>,
 }
@@ -301,9 +307,7 @@ impl List<'_> {
 
     /// A projection; `turned` if its outputs are heads that rotate.
     fn linear(&mut self, name: &str, linear: &Linear, role: Role, layer: usize, turned: bool) -> Result<()> {
-        let rope = &self.config.rope;
-        let heads = Heads { dim: self.config.head_dim, n_rot: rope.n_rot };
-        let halves = (turned && rope.pairs == Pairs::Half).then_some(heads);
+        let halves = self.halves.filter(|_| turned);
         let rows = Source::Mats { mats: alloc::vec![linear.w], halves };
         let shape = [linear.w.n_out, linear.w.n_in];
         self.push(&format!("{name}.weight"), &shape, Some((role, layer)), rows)?;

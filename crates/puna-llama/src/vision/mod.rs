@@ -19,6 +19,7 @@ pub use prompt::{Embed, ImageIds, Span, expand, place, spans};
 pub use puna_text::chat::{Image, ImageLayout, MAX_SIDE};
 pub use resize::resize;
 pub use tiles::{Canvas, Tiles};
+pub(crate) use weights::tables;
 pub use weights::{Norm, Vision, VisionLayer, is_in};
 
 use crate::error::with_capacity;

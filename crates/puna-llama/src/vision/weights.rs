@@ -93,6 +93,14 @@ impl Names {
         }
     }
 
+    fn class(&self) -> String {
+        self.top("v.class_embd", "vision_model.class_embedding")
+    }
+
+    fn positions(&self) -> String {
+        self.top("v.position_embd.weight", "vision_model.positional_embedding_vlm")
+    }
+
     fn layer(&self, i: usize, gguf: &str, hf: &str) -> String {
         match self {
             Names::Gguf => format!("v.blk.{i}.{gguf}"),
@@ -104,6 +112,13 @@ impl Names {
 /// Whether a file has a vision tower.
 pub fn is_in(tensors: &dyn TensorSource) -> bool {
     Names::detect(tensors).is_ok()
+}
+
+/// The class embedding and the position table, which binding melts into one.
+pub(crate) fn tables(tensors: &dyn TensorSource) -> Result<[Vec<f32>; 2]> {
+    let names = Names::detect(tensors)?;
+    let read = |name: &str| values(name, &tensors.find(name)?.ok_or_else(|| LlamaError::missing(name))?);
+    Ok([read(&names.class())?, read(&names.positions())?])
 }
 
 impl Vision {
@@ -183,8 +198,7 @@ impl Binder<'_, '_, '_> {
 
     fn positions(&mut self, config: &VisionConfig) -> Result<Vector> {
         let (hidden, rows) = (config.hidden, config.tile_rows());
-        let class = self.names.top("v.class_embd", "vision_model.class_embedding");
-        let name = self.names.top("v.position_embd.weight", "vision_model.positional_embedding_vlm");
+        let (class, name) = (self.names.class(), self.names.positions());
         let class_values = values(&class, &self.file.need(&class)?)?;
         if class_values.len() != hidden {
             return Err(LlamaError::tensor(class, format!("{hidden} values"), class_values.len()));

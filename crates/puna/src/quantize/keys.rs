@@ -5,6 +5,7 @@ use crate::error::{Error, Lift};
 use crate::package::{Package, Tensors};
 use puna_format::Limits;
 use puna_format::gguf::{Gguf, Metadata};
+use puna_llama::convert::mix::Mix;
 use std::path::Path;
 
 /// All keys of a GGUF file, or those made of the small files of a folder.
@@ -18,6 +19,15 @@ pub(super) fn source(package: &Package, input: &Path, limits: &Limits) -> Result
             Ok(metadata)
         }
         Tensors::Safetensors { .. } => folder(package, input),
+    }
+}
+
+/// What the written file says of itself: its type and, where another than the source's is wanted, its name.
+pub(super) fn written(mix: Mix, name: Option<&str>, metadata: &mut Metadata) {
+    metadata.set("general.file_type", mix.file_type());
+    metadata.set("general.quantization_version", 2u32);
+    if let Some(name) = name {
+        metadata.set("general.name", name);
     }
 }
 

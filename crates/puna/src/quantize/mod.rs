@@ -1,7 +1,10 @@
 //! Writing a model in another mix of formats: GGUF or a Hugging Face folder in, GGUF out.
 
 mod keys;
+mod options;
 mod output;
+
+pub use options::QuantizeOptions;
 
 use crate::error::{Error, ErrorKind, Lift, Place};
 use crate::options::ProgressFn;
@@ -11,32 +14,18 @@ use output::{Output, Shard};
 use puna_core::DType;
 use puna_core::quant::{QuantError, quantize_row};
 use puna_cpu::ThreadPool;
-use puna_llama::LoadWatch;
+use puna_format::gguf::Metadata;
 use puna_llama::convert::mix::Mix;
 use puna_llama::convert::{Export, OutTensor};
-use std::fmt;
+use puna_llama::{LoadWatch, VisionConfig};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::String;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
 /// Values that a thread works on at once: bounds the memory of a conversion.
 const CHUNK: usize = 1 << 20;
-
-/// How to write a model. Every choice but the type is optional.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct QuantizeOptions {
-    mix: Mix,
-    /// How the source is read, and on how many threads it is converted. The device does not matter.
-    pub load: LoadOptions,
-    /// Most bytes of tensors in one file; more are split over several. Default: one file.
-    pub split_bytes: Option<u64>,
-    /// What the columns of matrices are worth. Default: all the same.
-    pub imatrix: Option<Imatrix>,
-    progress: Option<ProgressFn>,
-}
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,78 +33,19 @@ pub struct QuantizeOptions {
 pub struct Quantized {
     /// The files, the first one first.
     pub files: Vec<PathBuf>,
-    /// Bytes of all tensors.
+    /// The file of the vision tower, if it was asked for.
+    pub mmproj: Option<PathBuf>,
+    /// Bytes of all tensors of the text model.
     pub bytes: u64,
-    /// Bits a weight, all tensors counted.
+    /// Bits a weight of it, all tensors counted.
     pub bits: f64,
-    /// How much is stored in each format.
+    /// How much of it is stored in each format.
     pub formats: Vec<FormatUse>,
 }
 
-impl fmt::Debug for QuantizeOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("QuantizeOptions");
-        shown
-            .field("type", &self.mix.name())
-            .field("load", &self.load)
-            .field("split_bytes", &self.split_bytes)
-            .field("imatrix", &self.imatrix.as_ref().map(Imatrix::tensors));
-        shown.finish_non_exhaustive()
-    }
-}
-
-impl QuantizeOptions {
-    /// Writes one of the standard mixes of llama.cpp, such as `q4_k_m`, `q8_0` or `bf16`.
-    ///
-    /// # Errors
-    /// A name that is none of them; the error lists them.
-    pub fn new(mix: &str) -> Result<Self, Error> {
-        let unknown = || {
-            let names: Vec<&str> = Mix::names().collect();
-            Error::input(format_args!("type: expected one of {}, found {mix}", names.join(", ")))
-        };
-        let mix = Mix::parse(mix).ok_or_else(unknown)?;
-        Ok(Self { mix, load: LoadOptions::default(), split_bytes: None, imatrix: None, progress: None })
-    }
-
-    /// The names of all mixes.
-    pub fn types() -> impl Iterator<Item = &'static str> {
-        Mix::names()
-    }
-
-    /// Says how the source is read.
-    #[must_use]
-    pub fn load(mut self, load: LoadOptions) -> Self {
-        self.load = load;
-        self
-    }
-
-    /// Splits the output into files of at most this many bytes of tensors, `OUT-00001-of-0000N.gguf`; a tensor is never
-    /// split.
-    #[must_use]
-    pub fn split(mut self, bytes: u64) -> Self {
-        self.split_bytes = Some(bytes);
-        self
-    }
-
-    /// Weighs errors by an importance matrix of the same model, in the formats Q2_K to Q6_K, Q4_0 to Q5_1, IQ4_NL and
-    /// IQ4_XS. Tensors that it does not know are written without.
-    #[must_use]
-    pub fn imatrix(mut self, imatrix: Imatrix) -> Self {
-        self.imatrix = Some(imatrix);
-        self
-    }
-
-    /// Calls `f` as tensors are written, from the calling thread.
-    #[must_use]
-    pub fn on_progress(mut self, f: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        self.progress = Some(Arc::new(f));
-        self
-    }
-}
-
 /// Writes the text model at `input` (a GGUF file, any shard of a split one, or a Hugging Face folder) as GGUF to
-/// `output`, with every explicit key, its tokenizer and its chat template.
+/// `output`, with every explicit key, its tokenizer and its chat template; and its vision tower to another file if
+/// [`QuantizeOptions::mmproj`] names one.
 ///
 /// Memory is bounded by a few megabytes or one row for each thread, whatever the model's size. The output has its name
 /// only once it is whole; a call that fails or is cancelled (by the [`Cancel`] of [`QuantizeOptions::load`]) leaves
@@ -129,7 +59,8 @@ impl QuantizeOptions {
 ///
 /// # Errors
 /// As [`Model::open`](crate::Model::open); weights that are not finite; a tokenizer that GGUF cannot hold; an output
-/// that is one of the inputs or cannot be written; an importance matrix of a model of other dimensions.
+/// that is one of the inputs or cannot be written; an importance matrix of a model of other dimensions; a vision tower
+/// that is asked for and not there.
 pub fn quantize(
     input: impl AsRef<Path>,
     output: impl AsRef<Path>,
@@ -144,34 +75,72 @@ pub fn quantize(
     let export = package.tensors.with(|source| Export::new(config, source, &mut listen)).lift();
     let export = export.place(input.display())?;
     export.metadata(&mut metadata);
-    metadata.set("general.file_type", options.mix.file_type());
-    metadata.set("general.quantization_version", 2u32);
+    keys::written(options.mix, options.name.as_deref(), &mut metadata);
     keys::importance(options.imatrix.as_ref(), &mut metadata);
-
     let (config, weighted) = (&export.config, options.imatrix.is_some());
     let dtype = |t: &OutTensor| options.mix.of(config, t.role, t.width(), weighted);
     let plan: Vec<(&OutTensor, DType)> = export.tensors.iter().map(|t| (t, dtype(t))).collect();
     let out = Output::create(output, input, metadata, &plan, options.split_bytes)?;
-    let total = out.bytes();
-    let mut done = 0;
-    let pool = ThreadPool::new(threads(&options.load)?).lift()?;
-    let work = Work { export: &export, imatrix: options.imatrix.as_ref(), pool, cancel: &watch.cancel };
-    for i in 0..out.shards() {
-        let mut shard = out.shard(i)?;
-        for (tensor, dtype) in plan.get(shard.tensors()).unwrap_or_default() {
-            work.tensor(tensor, *dtype, &mut shard, |bytes| {
-                done += bytes;
-                if let Some(progress) = &options.progress {
-                    progress(Progress::new(Phase::Write, done, total));
-                }
-            })?;
+
+    let tower =
+        options.mmproj.as_ref().map(|_| tower(&package, &mut listen).place(input.display())).transpose()?;
+    let dtypes = tower.as_ref().map(|export| export.dtypes(options.mmproj_mix.map(Mix::base)));
+    let tower_plan: Vec<(&OutTensor, DType)> =
+        tower.iter().flat_map(|export| &export.tensors).zip(dtypes.into_iter().flatten()).collect();
+    let tower_out = match (&options.mmproj, &tower) {
+        (Some(path), Some(export)) => {
+            Some(tower_output(path, output, input, options, export, &package, &tower_plan)?)
         }
-        shard.finish()?;
+        _ => None,
+    };
+
+    let pool = ThreadPool::new(threads(&options.load)?).lift()?;
+    let total = out.bytes() + tower_out.as_ref().map_or(0, Output::bytes);
+    let mut work = Work { pool, cancel: &watch.cancel, progress: options.progress.as_ref(), done: 0, total };
+    work.write(&export, options.imatrix.as_ref(), &plan, &out)?;
+    if let (Some(export), Some(out)) = (&tower, &tower_out) {
+        work.write(export, None, &tower_plan, out)?;
     }
     let values: f64 = plan.iter().map(|(t, _)| t.n_rows() as f64 * t.width() as f64).sum();
-    let formats = out.formats();
+    let (bytes, formats) = (out.bytes(), out.formats());
+    let mmproj = tower_out.map(Output::publish).transpose()?;
     let files = out.publish()?;
-    Ok(Quantized { files, bytes: total, bits: total as f64 * 8.0 / values.max(1.0), formats })
+    let mmproj = mmproj.and_then(|files| files.into_iter().next());
+    Ok(Quantized { files, mmproj, bytes, bits: bytes as f64 * 8.0 / values.max(1.0), formats })
+}
+
+/// The model's vision tower.
+fn tower(package: &Package, listen: &mut LoadWatch<'_>) -> Result<Export<VisionConfig>, Error> {
+    let config = package.vision.clone().ok_or_else(crate::images::no_tower)?;
+    package.with_vision(|source| Export::tower(config, source, listen)).lift()
+}
+
+fn tower_output<'a>(
+    path: &Path,
+    text: &Path,
+    input: &Path,
+    options: &QuantizeOptions,
+    export: &Export<VisionConfig>,
+    package: &Package,
+    plan: &'a [(&'a OutTensor, DType)],
+) -> Result<Output<'a>, Error> {
+    let same = |other: &Path| std::path::absolute(path).ok() == std::path::absolute(other).ok();
+    let read =
+        options.load.mmproj.as_ref().is_some_and(|tower| real(tower).is_some() && real(tower) == real(path));
+    if same(text) || read {
+        let message =
+            "expected a file of its own for the vision tower, found one that is read or written already";
+        return Err(Error::input(message).at(path.display()));
+    }
+    let mut metadata = Metadata::default();
+    export.keys(&mut metadata);
+    if let Some(name) = options.name.as_deref().or(package.name.as_deref()) {
+        metadata.set("general.name", name);
+    }
+    if let Some(mix) = options.mmproj_mix {
+        keys::written(mix, None, &mut metadata);
+    }
+    Output::create(path, input, metadata, plan, None)
 }
 
 fn threads(options: &LoadOptions) -> Result<usize, Error> {
@@ -185,24 +154,44 @@ fn threads(options: &LoadOptions) -> Result<usize, Error> {
 /// Where a task leaves what it made.
 type Slot = Mutex<Option<Result<Vec<u8>, Error>>>;
 
-/// What converting a tensor needs.
+/// What converting takes, and how far it has come.
 struct Work<'a> {
-    export: &'a Export,
-    imatrix: Option<&'a Imatrix>,
     pool: ThreadPool,
     cancel: &'a Cancel,
+    progress: Option<&'a ProgressFn>,
+    done: u64,
+    total: u64,
 }
 
 impl Work<'_> {
+    /// Converts and writes all tensors of a plan.
+    fn write<C: Sync>(
+        &mut self,
+        export: &Export<C>,
+        imatrix: Option<&Imatrix>,
+        plan: &[(&OutTensor, DType)],
+        out: &Output<'_>,
+    ) -> Result<(), Error> {
+        for i in 0..out.shards() {
+            let mut shard = out.shard(i)?;
+            for (tensor, dtype) in plan.get(shard.tensors()).unwrap_or_default() {
+                let importance = importance(imatrix, tensor, *dtype)?;
+                self.tensor(export, tensor, *dtype, importance.as_deref(), &mut shard)?;
+            }
+            shard.finish()?;
+        }
+        Ok(())
+    }
+
     /// Converts and writes one tensor, in chunks of rows, as many at once as there are threads.
-    fn tensor(
-        &self,
+    fn tensor<C: Sync>(
+        &mut self,
+        export: &Export<C>,
         tensor: &OutTensor,
         dtype: DType,
+        importance: Option<&[f32]>,
         shard: &mut Shard<'_>,
-        mut wrote: impl FnMut(u64),
     ) -> Result<(), Error> {
-        let importance = self.importance(tensor, dtype)?;
         let step = (CHUNK / tensor.width().max(1)).max(1);
         let n_rows = tensor.n_rows();
         let mut first = 0;
@@ -217,77 +206,84 @@ impl Work<'_> {
             };
             let chunks: Vec<Range<usize>> =
                 (0..self.pool.n_threads()).map_while(|_| next(&mut first)).collect();
-            for bytes in self.convert(tensor, dtype, importance.as_deref(), chunks)? {
+            let chunk = |rows| chunk(export, tensor, dtype, importance, rows);
+            for bytes in convert(&self.pool, &chunks, &chunk)? {
                 shard.write(&tensor.name, &bytes)?;
-                wrote(bytes.len() as u64);
+                self.done += bytes.len() as u64;
+                if let Some(progress) = self.progress {
+                    progress(Progress::new(Phase::Write, self.done, self.total));
+                }
             }
         }
         Ok(())
     }
+}
 
-    /// What the columns of a tensor are worth: a row for each of its matrices.
-    fn importance(&self, tensor: &OutTensor, dtype: DType) -> Result<Option<Vec<f32>>, Error> {
-        let Some(imatrix) = self.imatrix.filter(|_| !dtype.is_plain()) else { return Ok(None) };
-        imatrix.0.weights(&tensor.name, tensor.n_mats(), tensor.width()).lift()
-    }
+/// What the columns of a tensor are worth: a row for each of its matrices.
+fn importance(
+    imatrix: Option<&Imatrix>,
+    tensor: &OutTensor,
+    dtype: DType,
+) -> Result<Option<Vec<f32>>, Error> {
+    let Some(imatrix) = imatrix.filter(|_| !dtype.is_plain()) else { return Ok(None) };
+    imatrix.0.weights(&tensor.name, tensor.n_mats(), tensor.width()).lift()
+}
 
-    fn convert(
-        &self,
-        tensor: &OutTensor,
-        dtype: DType,
-        importance: Option<&[f32]>,
-        chunks: Vec<Range<usize>>,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        // A place for each result: tasks finish in any order.
-        let places: Vec<Slot> = chunks.iter().map(|_| Mutex::new(None)).collect();
-        let run = |task: usize, _worker: usize| {
-            if let (Some(rows), Some(place)) = (chunks.get(task), places.get(task)) {
-                let done = self.chunk(tensor, dtype, importance, rows.clone());
-                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
-            }
-        };
-        let lost = || Error::new(ErrorKind::Device, "a task of the conversion did not finish");
-        self.pool.run(chunks.len(), &run).map_err(|_| lost())?;
-        let taken = |place: Slot| place.into_inner().unwrap_or_else(PoisonError::into_inner);
-        places.into_iter().map(|place| taken(place).unwrap_or_else(|| Err(lost()))).collect()
-    }
-
-    /// Some rows in their new format.
-    fn chunk(
-        &self,
-        tensor: &OutTensor,
-        dtype: DType,
-        importance: Option<&[f32]>,
-        rows: Range<usize>,
-    ) -> Result<Vec<u8>, Error> {
-        let width = tensor.width();
-        let row_bytes = dtype.row_bytes(width).unwrap_or(0);
-        let refused = |_| {
-            let bytes = rows.len().saturating_mul(row_bytes);
-            Error::new(ErrorKind::OutOfMemory, format_args!("{bytes} bytes of memory were refused"))
-        };
-        let mut bytes: Vec<u8> = Vec::new();
-        bytes.try_reserve_exact(rows.len() * row_bytes).map_err(refused)?;
-        if tensor.dtype() == Some(dtype)
-            && let Some(stored) = self.export.stored(tensor, rows.clone())
-        {
-            bytes.extend_from_slice(stored);
-            return Ok(bytes);
+/// Runs `chunk` on all chunks at once.
+fn convert(
+    pool: &ThreadPool,
+    chunks: &[Range<usize>],
+    chunk: &(dyn Fn(Range<usize>) -> Result<Vec<u8>, Error> + Sync),
+) -> Result<Vec<Vec<u8>>, Error> {
+    // A place for each result: tasks finish in any order.
+    let places: Vec<Slot> = chunks.iter().map(|_| Mutex::new(None)).collect();
+    let run = |task: usize, _worker: usize| {
+        if let (Some(rows), Some(place)) = (chunks.get(task), places.get(task)) {
+            let done = chunk(rows.clone());
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         }
-        let mut values: Vec<f32> = Vec::new();
-        values.try_reserve_exact(rows.len() * width).map_err(refused)?;
-        values.resize(rows.len() * width, 0.0);
-        self.export.rows(tensor, rows.clone(), &mut values).lift()?;
-        bytes.resize(rows.len() * row_bytes, 0);
-        let rows_of_mat = (tensor.n_rows() / tensor.n_mats()).max(1);
-        let packed = values.chunks_exact(width.max(1)).zip(bytes.chunks_exact_mut(row_bytes.max(1)));
-        for (row, (values, bytes)) in rows.zip(packed) {
-            let of_mat = |all| <[f32]>::chunks_exact(all, width.max(1)).nth(row / rows_of_mat);
-            let failed = |e: QuantError| Error::unsupported(e).at(&tensor.name);
-            quantize_row(dtype, values, importance.and_then(of_mat), bytes).map_err(failed)?;
-        }
-        Ok(bytes)
+    };
+    let lost = || Error::new(ErrorKind::Device, "a task of the conversion did not finish");
+    pool.run(chunks.len(), &run).map_err(|_| lost())?;
+    let taken = |place: Slot| place.into_inner().unwrap_or_else(PoisonError::into_inner);
+    places.into_iter().map(|place| taken(place).unwrap_or_else(|| Err(lost()))).collect()
+}
+
+/// Some rows in their new format.
+fn chunk<C>(
+    export: &Export<C>,
+    tensor: &OutTensor,
+    dtype: DType,
+    importance: Option<&[f32]>,
+    rows: Range<usize>,
+) -> Result<Vec<u8>, Error> {
+    let width = tensor.width();
+    let row_bytes = dtype.row_bytes(width).unwrap_or(0);
+    let refused = |_| {
+        let bytes = rows.len().saturating_mul(row_bytes);
+        Error::new(ErrorKind::OutOfMemory, format_args!("{bytes} bytes of memory were refused"))
+    };
+    let mut bytes: Vec<u8> = Vec::new();
+    bytes.try_reserve_exact(rows.len() * row_bytes).map_err(refused)?;
+    if tensor.dtype() == Some(dtype)
+        && let Some(stored) = export.stored(tensor, rows.clone())
+    {
+        bytes.extend_from_slice(stored);
+        return Ok(bytes);
     }
+    let mut values: Vec<f32> = Vec::new();
+    values.try_reserve_exact(rows.len() * width).map_err(refused)?;
+    values.resize(rows.len() * width, 0.0);
+    export.rows(tensor, rows.clone(), &mut values).lift()?;
+    bytes.resize(rows.len() * row_bytes, 0);
+    let rows_of_mat = (tensor.n_rows() / tensor.n_mats()).max(1);
+    let packed = values.chunks_exact(width.max(1)).zip(bytes.chunks_exact_mut(row_bytes.max(1)));
+    for (row, (values, bytes)) in rows.zip(packed) {
+        let of_mat = |all| <[f32]>::chunks_exact(all, width.max(1)).nth(row / rows_of_mat);
+        let failed = |e: QuantError| Error::unsupported(e).at(&tensor.name);
+        quantize_row(dtype, values, importance.and_then(of_mat), bytes).map_err(failed)?;
+    }
+    Ok(bytes)
 }
 
 /// The file a name stands for, links followed.
