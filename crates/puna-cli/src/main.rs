@@ -53,8 +53,13 @@ fn main() -> ExitCode {
 
 /// A first word that looks like a command and is none: clap would take it for a model, and complain about what follows.
 fn unknown(word: &str) -> Option<Failure> {
-    let like = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic());
-    if !like || word == "help" || Cli::command().find_subcommand(word).is_some() || Path::new(word).exists() {
+    let like = !word.starts_with('-') && word.chars().all(|c| c.is_ascii_alphabetic() || c == '-');
+    if !like
+        || word.is_empty()
+        || word == "help"
+        || Cli::command().find_subcommand(word).is_some()
+        || Path::new(word).exists()
+    {
         return None;
     }
     Some(Failure::usage(format_args!("{word}: neither a command nor a file or folder of this name")))
