@@ -32,6 +32,17 @@ pub(super) fn weigh<const N: usize>(x: &[f32; N], importance: &[f32; N], level: 
     core::array::from_fn(|i| importance[i] * libm::sqrtf(level + x[i] * x[i]))
 }
 
+/// [`weigh`] where importance is known and not all 0, or else the weights that the values give by themselves.
+pub(super) fn weigh_or<const N: usize>(
+    x: &[f32; N],
+    importance: Option<&[f32; N]>,
+    level: f32,
+    alone: impl Fn(f32) -> f32,
+) -> [f32; N] {
+    let weighed = importance.map(|importance| weigh(x, importance, level));
+    weighed.filter(|w| w.iter().any(|w| *w != 0.0)).unwrap_or_else(|| x.map(alone))
+}
+
 /// Values fitted as `scale · q + min` with `min ≤ 0`.
 pub(super) struct Affine<const N: usize> {
     pub(super) scale: f32,

@@ -2,7 +2,10 @@
 //! `y = ± d · (1 + 2 · scale) · level`.
 
 use super::codebook;
-use super::layout::{f16_at, unpack};
+use super::grid::Grid;
+use super::grid_fit::{GridBlock, GridKind, Tries};
+use super::grids;
+use super::layout::{f16_at, pack, put, put_f16, unpack};
 
 /// Values in a block.
 pub const LEN: usize = 256;
@@ -30,4 +33,35 @@ pub fn dequantize_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
         let signs = block[SIGNS + i / 2] >> (4 * (i % 2));
         codebook::expand(scale, &codebook::IQ3_S[index], signs, out);
     }
+}
+
+/// The codebook, to be searched.
+pub(super) fn grid() -> Grid<4> {
+    Grid::new(&grids::IQ3_S, 8, 3)
+}
+
+/// Packs a block, minimising the squared error weighted by column importance (or by x²).
+pub(super) fn quantize_block(grid: &Grid<4>, x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; BYTES] {
+    const KIND: GridKind = GridKind {
+        top: 7,
+        even: false,
+        level: 2.0,
+        level_alone: 0.0,
+        tiny: 1e-15,
+        around_best: false,
+        tries: Tries { reach: 9, step: 0.2, again: true },
+        correction: 1.033,
+    };
+    let mut block = [0; BYTES];
+    let Some(fit) = GridBlock::<8>::fit::<32, 4>(grid, &KIND, x, importance) else { return block };
+    put_f16(&mut block, D, fit.d);
+    let mut high = [0; 64];
+    for s in 0..8 {
+        put(&mut block, QS + 8 * s, &fit.index[s].map(|index| index as u8));
+        put(&mut high, 8 * s, &fit.index[s].map(|index| (index >> 8) as u8));
+        put(&mut block, SIGNS + 4 * s, &fit.signs[s]);
+    }
+    put(&mut block, QH, &pack::<1, 8>(&high, 1));
+    put(&mut block, SCALES, &pack::<4, 4>(&fit.scales, 1));
+    block
 }

@@ -2,7 +2,11 @@
 //! scale: `y = ± d · (½ + scale) / 2 · level`.
 
 use super::codebook::{self, even_signs};
-use super::layout::{f16_at, u32_at};
+use super::grid::Grid;
+use super::grid_fit::{GridBlock, GridKind, Tries};
+use super::grids;
+use super::iq2_xxs::sign_word;
+use super::layout::{f16_at, put, put_f16, u32_at};
 
 /// Values in a block.
 pub const LEN: usize = 256;
@@ -27,4 +31,31 @@ pub fn dequantize_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
             codebook::expand(scale, entry, signs, out);
         }
     }
+}
+
+/// The codebook, to be searched.
+pub(super) fn grid() -> Grid<4> {
+    Grid::new(&grids::IQ3_XXS, 8, 2)
+}
+
+/// Packs a block, minimising the squared error weighted by column importance (or by x²).
+pub(super) fn quantize_block(grid: &Grid<4>, x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; BYTES] {
+    const KIND: GridKind = GridKind {
+        top: 7,
+        even: true,
+        level: 2.0,
+        level_alone: 0.0,
+        tiny: 1e-8,
+        around_best: false,
+        tries: Tries { reach: 15, step: 0.2, again: true },
+        correction: 1.0125,
+    };
+    let mut block = [0; BYTES];
+    let Some(fit) = GridBlock::<8>::fit::<32, 4>(grid, &KIND, x, importance) else { return block };
+    put_f16(&mut block, D, fit.d);
+    for s in 0..8 {
+        put(&mut block, QS + 8 * s, &fit.index[s].map(|index| index as u8));
+        put(&mut block, TAILS + 4 * s, &sign_word(&fit.signs[s], fit.scales[s]).to_le_bytes());
+    }
+    block
 }

@@ -1,7 +1,7 @@
 //! Quantised block formats: exact dequantisation and reference quantisation of every [`DType`].
 //!
 //! One module per format. Each states its byte layout as named offsets (`D`, `QS`, …), which the CPU kernels and the
-//! shaders follow, and offers `dequantize_block` and, where the format has a reference quantiser, `quantize_block`.
+//! shaders follow, and has `dequantize_block` and `quantize_block`.
 //! [`dequantize_row`] and [`quantize_row`] choose among them. Numbers are little-endian. Results are a pure function of
 //! the bytes: no result depends on the platform, its maths library or the features of this crate (only the sign and
 //! payload of a NaN are left open, as Rust leaves them).
@@ -24,6 +24,8 @@
 pub mod codebook;
 pub mod f8_e4m3;
 mod fit;
+mod grid;
+mod grid_fit;
 mod grids;
 pub mod iq1_m;
 pub mod iq1_s;
@@ -47,9 +49,13 @@ pub mod q5_1;
 pub mod q5_k;
 pub mod q6_k;
 pub mod q8_0;
+mod quantizer;
 mod super_block;
+mod ternary_fit;
 pub mod tq1_0;
 pub mod tq2_0;
+
+pub use quantizer::{Quantizer, quantize_row};
 
 use crate::DType;
 
@@ -80,7 +86,7 @@ pub enum QuantError {
         /// Weights given.
         found: usize,
     },
-    /// The format can only be read.
+    /// The format has a codebook, whose search needs the tables of a [`Quantizer`].
     NoQuantizer {
         /// The format asked for.
         dtype: DType,
@@ -99,14 +105,16 @@ impl core::fmt::Display for QuantError {
             Self::ImportanceLength { expected, found } => {
                 write!(f, "importance needs {expected} weights, one per value, found {found}")
             }
-            Self::NoQuantizer { dtype } => write!(f, "{dtype} can be read but not written"),
+            Self::NoQuantizer { dtype } => {
+                write!(f, "{dtype} has a codebook: a row of it is packed by a quantizer that is kept")
+            }
         }
     }
 }
 
 impl core::error::Error for QuantError {}
 
-/// Whether [`quantize_row`] can write this format.
+/// Whether [`quantize_row`] can write this format: all but those with codebooks, which [`Quantizer`] writes.
 pub const fn can_quantize(dtype: DType) -> bool {
     use DType::*;
     !matches!(dtype, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS | IQ3_S)
@@ -152,62 +160,6 @@ pub fn dequantize_row(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(),
     Ok(())
 }
 
-/// Packs a row of f32 values.
-///
-/// `out` must have exactly the bytes of a row of `values.len()` values, which must be whole blocks. `importance` is one
-/// non-negative weight per column (the mean square of the activations that meet it); the formats Q4_0 to Q5_1, Q2_K to
-/// Q6_K, IQ4_NL and IQ4_XS minimise the error weighted by it, the others ignore it. Scales are rounded to f16 and
-/// overflow to infinity as f16 does; values that are not finite spoil their block, nothing else.
-///
-/// # Errors
-/// [`QuantError::PartialBlock`], [`QuantError::ByteLength`], [`QuantError::ImportanceLength`], and
-/// [`QuantError::NoQuantizer`] where [`can_quantize`] is false.
-pub fn quantize_row(
-    dtype: DType,
-    values: &[f32],
-    importance: Option<&[f32]>,
-    out: &mut [u8],
-) -> Result<(), QuantError> {
-    if !can_quantize(dtype) {
-        return Err(QuantError::NoQuantizer { dtype });
-    }
-    check_lengths(dtype, values.len(), out.len())?;
-    if let Some(importance) = importance
-        && importance.len() != values.len()
-    {
-        return Err(QuantError::ImportanceLength { expected: values.len(), found: importance.len() });
-    }
-    match dtype {
-        DType::F32 => pack(values, out, plain::f32_encode),
-        DType::F16 => pack(values, out, plain::f16_encode),
-        DType::BF16 => pack(values, out, plain::bf16_encode),
-        DType::F8E4M3 => pack(values, out, f8_e4m3::quantize_block),
-        DType::Q4_0 => pack_by_row_level(values, importance, out, q4_0::quantize_block),
-        DType::Q4_1 => pack_by_row_level(values, importance, out, q4_1::quantize_block),
-        DType::Q5_0 => pack_by_row_level(values, importance, out, q5_0::quantize_block),
-        DType::Q5_1 => pack_by_row_level(values, importance, out, q5_1::quantize_block),
-        DType::Q8_0 => pack(values, out, q8_0::quantize_block),
-        DType::Q2_K => pack_by_importance(values, importance, out, q2_k::quantize_block),
-        DType::Q3_K => pack_by_importance(values, importance, out, q3_k::quantize_block),
-        DType::Q4_K => pack_by_importance(values, importance, out, q4_k::quantize_block),
-        DType::Q5_K => pack_by_importance(values, importance, out, q5_k::quantize_block),
-        DType::Q6_K => pack_by_importance(values, importance, out, q6_k::quantize_block),
-        DType::IQ4_NL => pack_by_importance(values, importance, out, iq4_nl::quantize_block),
-        DType::IQ4_XS => pack_by_importance(values, importance, out, iq4_xs::quantize_block),
-        DType::MXFP4 => pack(values, out, mxfp4::quantize_block),
-        DType::TQ1_0 => pack(values, out, tq1_0::quantize_block),
-        DType::TQ2_0 => pack(values, out, tq2_0::quantize_block),
-        DType::IQ1_S
-        | DType::IQ1_M
-        | DType::IQ2_XXS
-        | DType::IQ2_XS
-        | DType::IQ2_S
-        | DType::IQ3_XXS
-        | DType::IQ3_S => return Err(QuantError::NoQuantizer { dtype }),
-    }
-    Ok(())
-}
-
 fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<(), QuantError> {
     let Some(expected) = dtype.row_bytes(values) else {
         return Err(QuantError::PartialBlock { dtype, values });
@@ -221,44 +173,5 @@ fn check_lengths(dtype: DType, values: usize, bytes: usize) -> Result<(), QuantE
 fn expand<const B: usize, const L: usize>(bytes: &[u8], out: &mut [f32], block: fn(&[u8; B], &mut [f32; L])) {
     for (bytes, out) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
         block(bytes, out);
-    }
-}
-
-fn pack<const B: usize, const L: usize>(x: &[f32], out: &mut [u8], block: impl Fn(&[f32; L]) -> [u8; B]) {
-    for (x, out) in x.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-        *out = block(x);
-    }
-}
-
-/// Formats that weigh errors within a block.
-fn pack_by_importance<const B: usize, const L: usize>(
-    x: &[f32],
-    importance: Option<&[f32]>,
-    out: &mut [u8],
-    block: fn(&[f32; L], Option<&[f32; L]>) -> [u8; B],
-) {
-    let Some(importance) = importance else {
-        return pack(x, out, |x| block(x, None));
-    };
-    let importance = importance.as_chunks().0;
-    for ((x, importance), out) in x.as_chunks().0.iter().zip(importance).zip(out.as_chunks_mut().0) {
-        *out = block(x, Some(importance));
-    }
-}
-
-/// The 32-value formats: their blocks are too short to tell the general level, so the row's is used.
-fn pack_by_row_level<const B: usize, const L: usize>(
-    x: &[f32],
-    importance: Option<&[f32]>,
-    out: &mut [u8],
-    block: fn(&[f32; L], Option<&[f32; L]>) -> [u8; B],
-) {
-    let Some(importance) = importance else {
-        return pack(x, out, |x| block(x, None));
-    };
-    let level = fit::mean_square(x);
-    let importance = importance.as_chunks().0;
-    for ((x, importance), out) in x.as_chunks().0.iter().zip(importance).zip(out.as_chunks_mut().0) {
-        *out = block(x, Some(&fit::weigh(x, importance, level)));
     }
 }

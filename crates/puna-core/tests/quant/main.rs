@@ -7,7 +7,9 @@ mod grids;
 mod rows;
 
 use puna_core::DType;
-use puna_core::quant::{dequantize_row, quantize_row};
+use puna_core::quant::{Quantizer, dequantize_row};
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
 
 fn dequantize(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     let mut out = vec![0.0; bytes.len() / dtype.block_bytes() * dtype.block_len()];
@@ -16,8 +18,12 @@ fn dequantize(dtype: DType, bytes: &[u8]) -> Vec<f32> {
 }
 
 fn quantize(dtype: DType, values: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
+    /// Those with codebooks take a while to make.
+    static QUANTIZERS: LazyLock<Mutex<HashMap<&str, Quantizer>>> = LazyLock::new(Mutex::default);
+    let mut quantizers = QUANTIZERS.lock().unwrap();
+    let quantizer = quantizers.entry(dtype.name()).or_insert_with(|| Quantizer::new(dtype));
     let mut out = vec![0; dtype.row_bytes(values.len()).unwrap()];
-    quantize_row(dtype, values, importance, &mut out).unwrap();
+    quantizer.row(values, importance, &mut out).unwrap();
     out
 }
 
