@@ -1,4 +1,6 @@
 // EmbedRows, eight values a thread: out[r] = table[token of r].
+#import quant/values
+#import common/weights
 #import common/words
 #import quant/{format}
 

@@ -17,15 +17,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         let source = kernel.source()?;
         fs::write(file("wgsl"), &source)?;
         let module = naga::front::wgsl::parse_str(&source)?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module)?;
-        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+            .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+            .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+            .validate(&module)?;
+        let words = spv::write_vec(
+            &module,
+            &info,
+            &spv::Options { lang_version: (1, 3), ..Default::default() },
+            None,
+        )?;
         let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         fs::write(file("spv"), bytes)?;
-        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+        let options =
+            msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
         let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())?;
         fs::write(file("metal"), metal)?;
         let mut text = String::new();
-        let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+        let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..Default::default() };
+        let pipeline = hlsl::PipelineOptions::default();
         hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None)?;
         fs::write(file("hlsl"), text)?;
     }

@@ -16,7 +16,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
         return;
     }
     let row = pick / params.top_k;
-    var sum = product(matrix.x, o, params.x_base + row * params.x_stride) * scores[params.pick_base + pick];
+    var sum = product(matrix.x, o, params.x_base + row * params.x_stride) * scores[params.scores_base + pick];
     if matrix.y != NONE {
         sum *= scale[matrix.y + o];
     }

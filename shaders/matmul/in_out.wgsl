@@ -1,4 +1,6 @@
 // A matrix stored [n_in, n_out], plain formats only: neighbouring outputs are neighbours in memory.
+#import quant/values
+#import common/weights
 #import common/words
 #import quant/{format}
 

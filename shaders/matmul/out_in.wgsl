@@ -1,4 +1,6 @@
 // A matrix stored [n_out, n_in]: the weights of one output are contiguous.
+#import quant/values
+#import common/weights
 #import common/words
 #import quant/{format}
 #import matmul/x_dot

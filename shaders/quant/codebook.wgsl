@@ -10,3 +10,17 @@ fn codebook(table: vec4<u32>, codes: u32) -> vec4<f32> {
         entry(table, (codes >> 16u) & 15u),
         entry(table, (codes >> 24u) & 15u)));
 }
+
+// The same as bytes, of four words of codes at once. Whole words of the table are shifted: no lane looks anything up.
+fn entries(table: vec4<u32>, codes: vec4<u32>) -> vec4<u32> {
+    var out = vec4<u32>();
+    for (var byte = 0u; byte < 32u; byte += 8u) {
+        let q = (codes >> vec4<u32>(byte)) & vec4<u32>(15u);
+        let shift = (q & vec4<u32>(3u)) * 8u;
+        let low = select(vec4<u32>(table.x), vec4<u32>(table.y), (q & vec4<u32>(4u)) != vec4<u32>());
+        let high = select(vec4<u32>(table.z), vec4<u32>(table.w), (q & vec4<u32>(4u)) != vec4<u32>());
+        let word = select(low, high, (q & vec4<u32>(8u)) != vec4<u32>());
+        out |= ((word >> shift) & vec4<u32>(0xffu)) << vec4<u32>(byte);
+    }
+    return out;
+}

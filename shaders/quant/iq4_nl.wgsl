@@ -13,3 +13,9 @@ fn dequant(block: u32, e: u32) -> Octet {
         d * codebook(IQ4_VALUES, load_u32(at) >> shift),
         d * codebook(IQ4_VALUES, load_u32(at + 4u) >> shift));
 }
+
+fn unpack(block: u32, j: u32) -> Run {
+    let q = load4(block + 2u);
+    return Run(
+        entries(IQ4_VALUES, q), entries(IQ4_VALUES, q >> vec4<u32>(4u)), vec2<f32>(load_f16(block)), vec2<f32>());
+}

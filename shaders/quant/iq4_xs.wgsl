@@ -17,3 +17,12 @@ fn dequant(block: u32, e: u32) -> Octet {
         scale * codebook(IQ4_VALUES, load_u32(at) >> shift),
         scale * codebook(IQ4_VALUES, load_u32(at + 4u) >> shift));
 }
+
+fn unpack(block: u32, j: u32) -> Run {
+    let lower = (load_u8(block + 4u + j / 2u) >> (4u * (j & 1u))) & 15u;
+    let upper = (load_u16(block + 2u) >> (2u * j)) & 3u;
+    let scale = load_f16(block) * (f32(lower | (upper << 4u)) - 32.0);
+    let q = load4(block + 8u + 16u * j);
+    return Run(
+        entries(IQ4_VALUES, q), entries(IQ4_VALUES, q >> vec4<u32>(4u)), vec2<f32>(scale), vec2<f32>());
+}

@@ -16,3 +16,9 @@ fn dequant(block: u32, e: u32) -> Octet {
         d * codebook(VALUES, load_u32(at) >> shift),
         d * codebook(VALUES, load_u32(at + 4u) >> shift));
 }
+
+fn unpack(block: u32, j: u32) -> Run {
+    let d = bitcast<f32>((max(load_u8(block), 1u) - 1u) << 23u);
+    let q = load4(block + 1u);
+    return Run(entries(VALUES, q), entries(VALUES, q >> vec4<u32>(4u)), vec2<f32>(d), vec2<f32>());
+}

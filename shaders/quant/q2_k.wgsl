@@ -13,3 +13,13 @@ fn dequant(block: u32, e: u32) -> Octet {
         scale * u8x4((load_u32(at) >> shift) & 0x03030303u) - low,
         scale * u8x4((load_u32(at + 4u) >> shift) & 0x03030303u) - low);
 }
+
+fn unpack(block: u32, j: u32) -> Run {
+    let codes = vec2<u32>(load_u8(block + 2u * j), load_u8(block + 2u * j + 1u));
+    let dm = unpack2x16float(load_u32(block + 80u));
+    let at = block + 16u + 32u * (j / 4u);
+    let shift = vec4<u32>(2u * (j % 4u));
+    return Run(
+        (load4(at) >> shift) & vec4<u32>(0x03030303u), (load4(at + 16u) >> shift) & vec4<u32>(0x03030303u),
+        dm.x * vec2<f32>(codes & vec2<u32>(15u)), -dm.y * vec2<f32>(codes >> vec2<u32>(4u)));
+}

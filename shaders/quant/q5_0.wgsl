@@ -13,3 +13,12 @@ fn dequant(block: u32, e: u32) -> Octet {
         d * (u8x4(((load_u32(at) >> shift) & 0x0f0f0f0fu) | fifth(high)) - 16.0),
         d * (u8x4(((load_u32(at + 4u) >> shift) & 0x0f0f0f0fu) | fifth(high >> 4u)) - 16.0));
 }
+
+fn unpack(block: u32, j: u32) -> Run {
+    let high = load_u32(block + 2u);
+    let q = load4(block + 6u);
+    let d = vec2<f32>(load_f16(block));
+    return Run(
+        (q & vec4<u32>(0x0f0f0f0fu)) | fifths(high),
+        ((q >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu)) | fifths(high >> 16u), d, -16.0 * d);
+}

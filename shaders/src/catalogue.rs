@@ -1,6 +1,7 @@
 //! The closed list of kernels: what each is made of and what it binds.
 
 use crate::expand::{ExpandError, expand};
+use crate::product::{Job, Shape, Tier};
 use crate::quant::{FORMATS, Format};
 use crate::sources;
 use alloc::format;
@@ -27,12 +28,13 @@ pub enum Kernel {
     /// `norm/rms_norm`: grid `(1, rows)`; `wide` for long rows.
     #[expect(missing_docs, reason = "see the enum")]
     RmsNorm { wide: bool },
-    /// `matmul/gemv`: grid `(ceil(n_out / 64), rows)`.
+    /// `matmul/multiply_in_out`: grid `(ceil(n_out / 64), rows)`.
     #[expect(missing_docs, reason = "see the enum")]
-    Gemv { format: Format, aligned: bool, in_out: bool },
-    /// `matmul/gemm`, stored `[n_out, n_in]`: grid `(ceil(n_out / 64), ceil(rows / GEMM_TILE))`.
-    #[expect(missing_docs, reason = "see the enum")]
-    Gemm { format: Format, aligned: bool },
+    MatMulInOut { format: Format, aligned: bool },
+    /// `matmul/thread_row`, `thread_tile`, `lanes_row` and so on, one for each tier and shape, stored
+    /// `[n_out, n_in]`: grid `(ceil(n_out / outputs), rows or tiles)`, with [`Tier::outputs`] and [`Tier::tile`].
+    #[expect(missing_docs, reason = "see the enum, and the types")]
+    Product { format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier },
     /// `qk/qk_prepare`: grid `(heads, rows)`.
     QkPrepare,
     /// `kv/kv_append`: grid `(ceil(width / step / 64), rows)`, with a step of 2 for `f16` and not `odd`, else 1.
@@ -65,6 +67,10 @@ pub enum Kernel {
     SampleTopK,
     /// `route/top_k`: grid `(ceil(rows / 64), 1)`.
     TopK,
+    /// `route/sort`: grid `(1, 1)`.
+    SortPicks,
+    /// `route/sum_picks`: grid `(ceil(width / 64), rows)`.
+    SumPicks,
     /// `expert/gate_up`: grid `(ceil(n_out / 64), picks)`.
     #[expect(missing_docs, reason = "see the enum")]
     ExpertGateUp { format: Format, aligned: bool, in_out: bool },
@@ -74,8 +80,10 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Rows that one thread of [`Kernel::Gemm`] computes.
-    pub const GEMM_TILE: u32 = 8;
+    /// Experts that [`Kernel::SortPicks`] has room for.
+    pub const MOST_EXPERTS: usize = 1024;
+    /// Words of the plan before its tiles of three words each.
+    pub const PLAN_HEAD: usize = 4;
 
     /// Query slots of a slice of attention.
     pub const ATTEND_QUERIES: usize = 8;
@@ -102,6 +110,7 @@ impl Kernel {
         use Kernel::{AddRows, AttendAll, AttendMerge, Combine, Gelu, LayerNorm, PixelShuffle};
         use Kernel::{QkPrepare, RmsNorm, Rope2d, SampleTopK, TopK};
         let mut all = Vec::from([QkPrepare, Combine, Kernel::Add, TopK, AttendMerge, AttendAll, SampleTopK]);
+        all.extend([Kernel::SortPicks, Kernel::SumPicks]);
         all.extend([Gelu, AddRows, Rope2d, PixelShuffle]);
         all.extend([false, true].into_iter().flat_map(|wide| [RmsNorm { wide }, LayerNorm { wide }]));
         for (f16, odd) in [(false, false), (true, false), (true, true)] {
@@ -113,13 +122,26 @@ impl Kernel {
                 if aligned && !format.keeps_alignment() {
                     continue;
                 }
-                all.extend([Kernel::EmbedRows { format, aligned }, Kernel::Gemm { format, aligned }]);
+                all.push(Kernel::EmbedRows { format, aligned });
+                for tier in Tier::ALL {
+                    for job in Job::ALL {
+                        for shape in [Shape::Row, Shape::Tile] {
+                            // Tiles are not summed over lanes: both tiers for GPUs have the same.
+                            if shape == Shape::Tile && tier == Tier::Subgroup {
+                                continue;
+                            }
+                            all.push(Kernel::Product { format, aligned, job, shape, tier });
+                        }
+                    }
+                }
+                if format.plain {
+                    all.push(Kernel::MatMulInOut { format, aligned });
+                }
                 for in_out in [false, true] {
                     if in_out && !format.plain {
                         continue;
                     }
                     all.extend([
-                        Kernel::Gemv { format, aligned, in_out },
                         Kernel::ExpertGateUp { format, aligned, in_out },
                         Kernel::ExpertDown { format, aligned, in_out },
                     ]);
@@ -134,8 +156,15 @@ impl Kernel {
         match self {
             Kernel::EmbedRows { .. } => "embed/embed_rows",
             Kernel::RmsNorm { .. } => "norm/rms_norm",
-            Kernel::Gemv { .. } => "matmul/gemv",
-            Kernel::Gemm { .. } => "matmul/gemm",
+            Kernel::MatMulInOut { .. } => "matmul/multiply_in_out",
+            Kernel::Product { shape, tier, .. } => match (tier, shape) {
+                (Tier::Thread, Shape::Row) => "matmul/thread_row",
+                (Tier::Thread, Shape::Tile) => "matmul/thread_tile",
+                (Tier::Lanes, Shape::Row) => "matmul/lanes_row",
+                (Tier::Lanes, Shape::Tile) => "matmul/lanes_tile",
+                (Tier::Shared | Tier::Subgroup, Shape::Row) => "matmul/shared_row",
+                (Tier::Shared | Tier::Subgroup, Shape::Tile) => "matmul/shared_tile",
+            },
             Kernel::QkPrepare => "qk/qk_prepare",
             Kernel::KvAppend { .. } => "kv/kv_append",
             Kernel::Attend { .. } | Kernel::AttendAll => "attend/tile",
@@ -149,6 +178,8 @@ impl Kernel {
             Kernel::Add => "copy/add",
             Kernel::SampleTopK => "sample/top_k",
             Kernel::TopK => "route/top_k",
+            Kernel::SortPicks => "route/sort",
+            Kernel::SumPicks => "route/sum_picks",
             Kernel::ExpertGateUp { .. } => "expert/gate_up",
             Kernel::ExpertDown { .. } => "expert/down",
         }
@@ -165,11 +196,11 @@ impl Kernel {
     /// The weight format, and whether the matrix is aligned and stored `[n_in, n_out]`.
     const fn matrix(&self) -> Option<(Format, bool, bool)> {
         match *self {
-            Kernel::EmbedRows { format, aligned } | Kernel::Gemm { format, aligned } => {
+            Kernel::EmbedRows { format, aligned } | Kernel::Product { format, aligned, .. } => {
                 Some((format, aligned, false))
             }
-            Kernel::Gemv { format, aligned, in_out }
-            | Kernel::ExpertGateUp { format, aligned, in_out }
+            Kernel::MatMulInOut { format, aligned } => Some((format, aligned, true)),
+            Kernel::ExpertGateUp { format, aligned, in_out }
             | Kernel::ExpertDown { format, aligned, in_out } => Some((format, aligned, in_out)),
             _ => None,
         }
@@ -184,8 +215,22 @@ impl Kernel {
             _ => (false, false, matches!(self, Kernel::AttendAll)),
         };
         let (aligned, plain) = self.matrix().map_or((false, false), |(f, aligned, _)| (aligned, f.plain));
+        let product = match *self {
+            Kernel::Product { job, shape, tier, .. } => [
+                ("TWO", job.two()),
+                ("EXPERT", job.expert()),
+                ("DOWN", job == Job::ExpertDown && shape == Shape::Row),
+                ("BACK", job == Job::ExpertDown),
+                ("TILED", shape == Shape::Tile),
+                ("SUBGROUPS", matches!(tier, Tier::Subgroup)),
+                ("VECTORS", !matches!(tier, Tier::Thread)),
+                ("STAGED", tier.shared() && shape == Shape::Row),
+            ],
+            _ => [("", false); 8],
+        };
         let all = [("F16", f16), ("ODD", odd && f16), ("WIDE", wide), ("ALIGNED", aligned), ("PLAIN", plain)];
-        all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
+        let all = all.into_iter().chain(product);
+        all.filter(|(_, on)| *on).map(|(name, _)| name).collect()
     }
 
     /// A name that tells the kernel from all others, for labels and reports.
@@ -197,7 +242,10 @@ impl Kernel {
         if let Some((format, _, in_out)) = self.matrix() {
             name += &format!(" {}{}", format.stem, if in_out { " in_out" } else { "" });
         }
-        for flag in self.flags().iter().filter(|&&f| f != "PLAIN") {
+        if let Kernel::Product { job, tier, .. } = self {
+            name += &format!(" {} {}", job.name(), tier.name());
+        }
+        for flag in self.flags().iter().filter(|f| ["F16", "ODD", "WIDE", "ALIGNED"].contains(f)) {
             name += &format!(" {}", flag.to_ascii_lowercase());
         }
         name
@@ -226,7 +274,17 @@ impl Kernel {
             // x, weight, out
             Kernel::RmsNorm { .. } => &[Read, Read, ReadWrite],
             // weights, x, out, scales, bias
-            Kernel::Gemv { .. } | Kernel::Gemm { .. } => &[Read, Read, ReadWrite, Read, Read],
+            Kernel::MatMulInOut { .. } | Kernel::Product { job: Job::MatMul, .. } => {
+                &[Read, Read, ReadWrite, Read, Read]
+            }
+            // gate, x, out, up
+            Kernel::Product { job: Job::SwiGlu, .. } => &[Read, Read, ReadWrite, Read],
+            // gate, x, out, up, table of experts, picks or their plan, scores
+            Kernel::Product { job: Job::ExpertSwiGlu, .. } => {
+                &[Read, Read, ReadWrite, Read, Read, Read, Read]
+            }
+            // weights, x, out, scales, table of experts, picks or their plan
+            Kernel::Product { job: Job::ExpertDown, .. } => &[Read, Read, ReadWrite, Read, Read, Read],
             // x, angles per position, facts of the rows
             Kernel::QkPrepare => &[ReadWrite, Read, Read],
             // keys, values, block
@@ -251,6 +309,8 @@ impl Kernel {
             Kernel::Add => &[Read, ReadWrite],
             // logits, ids, scores
             Kernel::TopK => &[Read, ReadWrite, ReadWrite],
+            // ids, plan; parts, out
+            Kernel::SortPicks | Kernel::SumPicks => &[Read, ReadWrite],
             // weights, x, out, scales, ids, scores, table of experts
             Kernel::ExpertGateUp { .. } | Kernel::ExpertDown { .. } => {
                 &[Read, Read, ReadWrite, Read, Read, Read, Read]

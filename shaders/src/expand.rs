@@ -2,6 +2,9 @@
 //!
 //! - `#import path` puts the file `path.wgsl` there, the first time it is named. `{key}` in a path is replaced by the
 //!   value given for `key`, as in `#import quant/{format}`.
+//! - `#import path as SUFFIX` puts a second copy there, and of the files that it imports, in which every function and
+//!   constant they declare, and the weight binding `w`, has `_SUFFIX` at the end of its name: a kernel of two matrices
+//!   reads both with the same text.
 //! - `#if NAME`, `#else`, `#endif` keep one of two parts, by whether `NAME` is among the flags. They nest.
 //!
 //! Everything else is WGSL and passes unchanged.
@@ -63,7 +66,8 @@ pub fn expand(
     keys: &[(&str, &str)],
     find: &dyn Fn(&str) -> Option<&'static str>,
 ) -> Result<String, ExpandError> {
-    let mut expander = Expander { flags, keys, find, seen: Vec::new(), out: String::new() };
+    let mut expander =
+        Expander { flags, keys, find, seen: Vec::new(), copies: Vec::new(), out: String::new() };
     expander.file(path.to_string())?;
     Ok(expander.out)
 }
@@ -73,7 +77,16 @@ struct Expander<'a> {
     keys: &'a [(&'a str, &'a str)],
     find: &'a dyn Fn(&str) -> Option<&'static str>,
     seen: Vec<String>,
+    /// For each suffix, the files copied so far and the names in them that get it.
+    copies: Vec<Copy>,
     out: String,
+}
+
+#[derive(Default)]
+struct Copy {
+    suffix: String,
+    seen: Vec<String>,
+    names: Vec<String>,
 }
 
 impl Expander<'_> {
@@ -108,7 +121,10 @@ impl Expander<'_> {
                         let path = self.keys.iter().fold(path.trim().to_string(), |path, (key, value)| {
                             path.replace(&alloc::format!("{{{key}}}"), value)
                         });
-                        self.file(path)?;
+                        match path.split_once(" as ") {
+                            Some((path, suffix)) => self.copy(path.trim().to_string(), suffix.trim())?,
+                            None => self.file(path)?,
+                        }
                     }
                 }
                 (word, _) if word.starts_with('#') => {
@@ -127,6 +143,55 @@ impl Expander<'_> {
             false => Err(ExpandError::Unbalanced { path, line: lines }),
         }
     }
+}
+
+impl Expander<'_> {
+    fn copy(&mut self, path: String, suffix: &str) -> Result<(), ExpandError> {
+        let known = self.copies.iter().position(|c| c.suffix == suffix);
+        let mut copy = match known {
+            Some(i) => self.copies.swap_remove(i),
+            None => {
+                Copy { suffix: suffix.to_string(), names: Vec::from(["w".to_string()]), ..Copy::default() }
+            }
+        };
+        // What the copies import is seen by the copies alone.
+        let before = core::mem::replace(&mut self.seen, core::mem::take(&mut copy.seen));
+        let start = self.out.len();
+        self.file(path)?;
+        copy.seen = core::mem::replace(&mut self.seen, before);
+        let text = self.out.split_off(start);
+        copy.names.extend(text.lines().filter_map(declared).map(ToString::to_string));
+        self.out.push_str(&renamed(&text, &copy.names, suffix));
+        self.copies.push(copy);
+        Ok(())
+    }
+}
+
+/// The function or constant that a line at the outermost level declares.
+fn declared(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("fn ").or_else(|| line.strip_prefix("const "))?;
+    rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next()
+}
+
+/// `text` with a suffix at each of these names.
+fn renamed(text: &str, names: &[String], suffix: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 9 / 8);
+    let mut rest = text;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    while let Some(start) = rest.find(word) {
+        let (before, from) = rest.split_at(start);
+        let (name, after) = from.split_at(from.find(|c| !word(c)).unwrap_or(from.len()));
+        out.push_str(before);
+        out.push_str(name);
+        // A member of a vector, as in `v.w`, is not the binding.
+        if !before.ends_with('.') && names.iter().any(|n| n == name) {
+            out.push('_');
+            out.push_str(suffix);
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
@@ -153,6 +218,21 @@ mod tests {
         assert_eq!(run(&["P"]), "one\ntwo\nonly p\n");
         assert_eq!(run(&["Q"]), "one\ntwo\nno p\n");
         assert_eq!(run(&["P", "Q"]), "one\ntwo\nboth\n");
+    }
+
+    #[test]
+    fn copies_have_names_of_their_own() {
+        let files = |path: &str| match path {
+            "top" => Some("#import load\n#import load as up\n#import more as up\n"),
+            "load" => Some("fn load(at: u32) -> u32 {\n    return w[at] + v.w;\n}\n"),
+            "more" => Some("#import load\nconst N = 2u;\nfn two() { load(N); }\n"),
+            _ => None,
+        };
+        let text = expand("top", &[], &[], &files).unwrap();
+        let load = "fn load(at: u32) -> u32 {\n    return w[at] + v.w;\n}\n";
+        let load_up = "fn load_up(at: u32) -> u32 {\n    return w_up[at] + v.w;\n}\n";
+        let more_up = "const N_up = 2u;\nfn two_up() { load_up(N_up); }\n";
+        assert_eq!(text, [load, load_up, more_up].concat());
     }
 
     #[test]

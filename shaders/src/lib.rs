@@ -2,24 +2,24 @@
 //!
 //! - [`Kernel`] is the closed list of compute shaders: one for each op and step of an op, with the weight format or cache
 //!   element type it is built for. [`Kernel::source`] gives near-plain WGSL, [`Kernel::bindings`] what to bind.
-//! - [`quant`] names the weight formats. `quant/<format>.wgsl` holds one function, `dequant`, that expands eight
-//!   consecutive weights of a block as it is in the file.
+//! - [`quant`] names the weight formats. `quant/<format>.wgsl` holds two functions that read a block as it is in the
+//!   file: `dequant` expands eight consecutive weights, `unpack` (block formats only) gives 32 as bytes with their scale.
 //! - [`expand`](mod@expand) is the preprocessor: `#import` and `#if` on names.
 //!
 //! Every kernel has one entry point `main`, its parameters as a uniform struct at group 0, binding 0, and storage buffers
 //! at group 1, bindings 0 and up. All keep WebGPU's default limits: at most 8 storage buffers, 256 invocations and
-//! 16 KiB of workgroup memory; no optional feature is used. Weights are byte-addressed, so that GGUF blocks of any
-//! alignment are read in place.
+//! 16 KiB of workgroup memory; subgroups are used only by the tiers that say so. Weights are byte-addressed, so that GGUF
+//! blocks of any alignment are read in place.
 //!
-//! There is one tier of products: one output per thread without workgroup memory. Tiers with cooperative loads, subgroups,
-//! f16 or packed integer products are not written yet. Norms take a workgroup a row; attention shares tiles of keys and
-//! values among the queries of a workgroup.
+//! Matrix products come in tiers, for drivers that compute on a CPU and for GPUs, with and without subgroups: [`Tier`].
+//! Norms take a workgroup a row; attention shares tiles of keys and values among the queries of a workgroup.
 //!
 //! ```
-//! use puna_shaders::{Kernel, quant};
+//! use puna_shaders::{Job, Kernel, Shape, Tier, quant};
 //!
 //! let format = quant::by_name("Q4_K").expect("a format with shaders");
-//! let source = Kernel::Gemv { format, aligned: true, in_out: false }.source()?;
+//! let (job, shape, tier) = (Job::MatMul, Shape::Row, Tier::Thread);
+//! let source = Kernel::Product { format, aligned: true, job, shape, tier }.source()?;
 //! assert!(source.contains("fn dequant(block: u32, e: u32) -> Octet"));
 //! # Ok::<(), puna_shaders::expand::ExpandError>(())
 //! ```
@@ -31,7 +31,9 @@ extern crate alloc;
 
 mod catalogue;
 pub mod expand;
+mod product;
 pub mod quant;
 mod sources;
 
 pub use catalogue::{Access, Kernel};
+pub use product::{Job, Shape, Tier};

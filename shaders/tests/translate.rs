@@ -13,8 +13,15 @@ fn module(kernel: &Kernel) -> (Module, ModuleInfo) {
     let source = kernel.source().unwrap();
     let module = naga::front::wgsl::parse_str(&source)
         .unwrap_or_else(|e| panic!("{}:\n{}", kernel.name(), e.emit_to_string(&source)));
-    // `unpack2x16float` is part of WebGPU, and naga's one name for what GL may lack. Nothing optional is used.
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    // `unpack2x16float` is part of WebGPU, and naga's one name for what GL may lack. Nothing optional is used but subgroups,
+    // by the tiers that say so.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if matches!(kernel, Kernel::Product { tier, .. } if tier.subgroups()) {
+        capabilities |= Capabilities::SUBGROUP;
+    }
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {}", kernel.name(), e.emit_to_string(&source)));
     (module, info)
@@ -41,7 +48,7 @@ fn bindings_are_what_the_catalogue_says() {
                     let writes = access.contains(StorageAccess::STORE);
                     found[binding as usize] = Some(if writes { Access::ReadWrite } else { Access::Read });
                 }
-                (AddressSpace::WorkGroup, None) => {}
+                (AddressSpace::WorkGroup | AddressSpace::Private, None) => {}
                 other => panic!("{}: {other:?}", kernel.name()),
             }
         }
@@ -95,17 +102,21 @@ fn translates_to_every_backend() {
     for kernel in Kernel::all() {
         let name = kernel.name();
         let (module, info) = module(&kernel);
-        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
-            .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
+        // Subgroups came with SPIR-V 1.3, as in Vulkan 1.1.
+        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+        let words =
+            spv::write_vec(&module, &info, &options, None).unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
         if let Some(result) = spirv_val(&words) {
             result.unwrap_or_else(|e| panic!("{name}: spirv-val: {e}"));
             validated += 1;
         }
-        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+        let options =
+            msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
         let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
         let mut text = String::new();
-        let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+        let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..Default::default() };
+        let pipeline = hlsl::PipelineOptions::default();
         hlsl::Writer::new(&mut text, &options, &pipeline)
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));

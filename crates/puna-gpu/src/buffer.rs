@@ -23,7 +23,8 @@ impl<'a> Span<'a> {
     /// The bytes `start .. end` of a buffer, and how many bytes the span begins before them.
     pub(crate) fn bytes(buffer: &'a Buffer, start: u64, end: u64, align: u64) -> (Self, u32) {
         let offset = start / align * align;
-        let size = (end - offset).next_multiple_of(4).max(4).min(buffer.raw.size() - offset);
+        // Kernels may read whole vectors of 16 bytes.
+        let size = (end - offset).next_multiple_of(16).max(16).min(buffer.raw.size() - offset);
         (Span { buffer, offset, size }, (start - offset) as u32)
     }
 

@@ -4,6 +4,7 @@ use crate::buffer::Buffer;
 use crate::error::OpenError;
 use crate::pipeline::Pipelines;
 use puna_core::DeviceError;
+use puna_shaders::Tier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,8 @@ pub struct Options {
     pub binding_limit: Option<u64>,
     /// Create no buffer of more than this many bytes.
     pub buffer_limit: Option<u64>,
+    /// Compute matrix products in this tier and no other; the best that works if not given.
+    pub tier: Option<Tier>,
 }
 
 impl Options {
@@ -48,6 +51,14 @@ impl Options {
     /// Lowers the size of buffers: weights are split over several, larger activations are refused. At least 4 KiB.
     pub fn buffer_limit(mut self, bytes: u64) -> Self {
         self.buffer_limit = Some(bytes);
+        self
+    }
+}
+
+impl Options {
+    /// Forces a tier of kernels: opening fails where the adapter cannot do it.
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
         self
     }
 }
@@ -128,6 +139,10 @@ pub(crate) struct Context {
     pub(crate) max_buffer: u64,
     /// Multiple that the offset of a binding must be.
     pub(crate) align: u64,
+    /// The driver computes on the CPU.
+    pub(crate) software: bool,
+    /// How matrix products are computed.
+    pub(crate) tier: Tier,
     pub(crate) pipelines: Pipelines,
     /// Bound where a kernel's operand is absent.
     pub(crate) nothing: Buffer,
@@ -183,7 +198,8 @@ impl Context {
             return Err(OpenError::TooWeak { adapter: name, lacks });
         }
         // Timestamps cost nothing until a profile asks for them.
-        let required_features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let required_features =
+            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("puna"),
             required_features,
@@ -230,7 +246,9 @@ impl Context {
             name: format!("{} ({}, {})", info.name, info.backend, info.driver),
             max_binding: limit(options.binding_limit, limits.max_storage_buffer_binding_size),
             max_buffer: limit(options.buffer_limit, limits.max_buffer_size),
-            align: u64::from(limits.min_storage_buffer_offset_alignment).max(4),
+            align: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
+            software: info.software,
+            tier: Tier::Thread,
             pipelines: Pipelines::new(&device),
             nothing: small("nothing", 0),
             unused: small("unused", 1),
@@ -271,7 +289,7 @@ impl Context {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<Buffer, DeviceError> {
-        let size = bytes.checked_next_multiple_of(4).unwrap_or(u64::MAX).max(16);
+        let size = bytes.checked_next_multiple_of(16).unwrap_or(u64::MAX & !15).max(16);
         if size > self.max_buffer {
             return Err(DeviceError::OutOfMemory { bytes });
         }

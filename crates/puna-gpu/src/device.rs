@@ -7,9 +7,10 @@ use crate::ops::Ops;
 use crate::pipeline::Preparation;
 use crate::profile::Profiler;
 use crate::recorder::{Counts, Recorder};
+use crate::tier::{self, TierReport};
 use crate::weights::Weights;
 use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Region, Rows, Weight};
-use puna_shaders::{Kernel, quant};
+use puna_shaders::{Kernel, Tier, quant};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A GPU that computes every op in WGSL.
@@ -23,6 +24,7 @@ pub struct GpuDevice {
     buffers: Vec<Option<Stored>>,
     /// Locked only so that [`Device::fork`] can submit what is recorded.
     recorder: Mutex<Recorder>,
+    tiers: TierReport,
 }
 
 impl GpuDevice {
@@ -39,15 +41,55 @@ impl GpuDevice {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_async(options: &Options) -> Result<Self, OpenError> {
-        Self::with_context(Context::open(options).await?)
+        Self::with_context(Context::open(options).await?, options.tier)
     }
 
-    pub(crate) fn with_context(ctx: Context) -> Result<Self, OpenError> {
+    /// With the first tier that works, or with the one that is asked for.
+    pub(crate) fn with_context(mut ctx: Context, asked: Option<Tier>) -> Result<Self, OpenError> {
+        let mut rejected = Vec::new();
+        for tier in tier::candidates(&ctx, asked) {
+            ctx.tier = tier;
+            let mut device = Self::plain(ctx)?;
+            match tier::self_test(&mut device) {
+                Ok(()) => {
+                    device.tiers = TierReport { used: tier, rejected };
+                    device.forget();
+                    return Ok(device);
+                }
+                Err(why) => rejected.push((tier, why)),
+            }
+            let Some(back) = Arc::into_inner(device.ctx) else { break };
+            ctx = back;
+            if ctx.check().is_err() {
+                break;
+            }
+        }
+        let tried = rejected.iter().map(|(tier, why)| format!("{}: {why}", tier.name()));
+        Err(OpenError::NoTier { tried: tried.collect::<Vec<_>>().join("; ") })
+    }
+
+    fn plain(ctx: Context) -> Result<Self, OpenError> {
         let recorder = Recorder::new(&ctx);
         let refused =
             |e: DeviceError| OpenError::Refused { adapter: ctx.name.clone(), reason: e.to_string() };
         let recorder = Mutex::new(recorder.map_err(refused)?);
-        Ok(GpuDevice { ctx: Arc::new(ctx), weights: Vec::new(), buffers: Vec::new(), recorder })
+        let tiers = TierReport { used: ctx.tier, rejected: Vec::new() };
+        Ok(GpuDevice { ctx: Arc::new(ctx), weights: Vec::new(), buffers: Vec::new(), recorder, tiers })
+    }
+
+    /// Forgets what the self-test left behind.
+    fn forget(&mut self) {
+        self.weights.clear();
+        let recorder = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for stored in self.buffers.drain(..).flatten() {
+            recorder.release(stored.buffer.id);
+        }
+        recorder.counts = Counts::default();
+    }
+
+    /// The tier of kernels in use, and those that failed their self-test.
+    pub fn tiers(&self) -> &TierReport {
+        &self.tiers
     }
 
     pub(crate) fn wgpu(&self) -> (&wgpu::Device, &wgpu::Queue) {
@@ -69,7 +111,13 @@ impl GpuDevice {
         let formats: Vec<_> = formats.iter().filter_map(|t| quant::by_name(t.name())).collect();
         let mut kernels = Kernel::all();
         kernels.retain(|kernel| kernel.format().is_none_or(|f| formats.contains(&f)));
+        kernels.retain(|kernel| !matches!(kernel, Kernel::Product { tier, .. } if !self.uses(*tier)));
         Preparation::new(self.ctx.clone(), kernels)
+    }
+
+    /// Whether products are as a rule computed in a tier: tiles are the same in both tiers for GPUs.
+    fn uses(&self, tier: Tier) -> bool {
+        tier == self.tiers.used || (self.tiers.used == Tier::Subgroup && tier == Tier::Shared)
     }
 
     /// Kernels compiled so far, for this device and its forks.
@@ -94,7 +142,7 @@ impl Device for GpuDevice {
         let formats = DType::ALL.into_iter().filter(|t| quant::by_name(t.name()).is_some());
         let mut info = DeviceInfo::default();
         info.name = format!("gpu {}", self.ctx.name);
-        info.kernels = formats.map(|t| (t, "wgsl, one output a thread, f32 sums")).collect();
+        info.kernels = formats.map(|t| (t, tier::described(self.tiers.used))).collect();
         info
     }
 
@@ -157,8 +205,13 @@ impl Device for GpuDevice {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let Counts { dispatches, submits, reads } = self.counts();
-        vec![("dispatches", dispatches), ("submits", submits), ("reads", reads)]
+        let Counts { dispatches, submits, reads, weight_bytes } = self.counts();
+        vec![
+            ("dispatches", dispatches),
+            ("submits", submits),
+            ("reads", reads),
+            ("weight bytes", weight_bytes),
+        ]
     }
 
     /// Measured dispatches run one by one, and each submit is waited for.
@@ -197,6 +250,7 @@ impl Device for GpuDevice {
             weights: self.weights.clone(),
             buffers,
             recorder: Mutex::new(recorder),
+            tiers: self.tiers.clone(),
         }))
     }
 }

@@ -27,6 +27,11 @@ pub enum OpenError {
         /// What the driver says.
         reason: String,
     },
+    /// No tier of kernels, or not the one asked for, computes what it should.
+    NoTier {
+        /// What went wrong in each.
+        tried: String,
+    },
 }
 
 impl fmt::Display for OpenError {
@@ -36,6 +41,7 @@ impl fmt::Display for OpenError {
             Self::NoAdapter { asked: None, found } => write!(f, "no GPU was found: {found}"),
             Self::TooWeak { adapter, lacks } => write!(f, "{adapter} cannot be used: it lacks {lacks}"),
             Self::Refused { adapter, reason } => write!(f, "{adapter} could not be opened: {reason}"),
+            Self::NoTier { tried } => write!(f, "no tier of kernels works: {tried}"),
         }
     }
 }

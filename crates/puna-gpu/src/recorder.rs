@@ -29,6 +29,9 @@ pub struct Counts {
     pub submits: u64,
     /// Reads to the host, each of which waits.
     pub reads: u64,
+    /// Bytes of weights that matrix products loaded, every load counted. Of a layer's experts, those of one a pick,
+    /// or of one for each tile of picks that there may be.
+    pub weight_bytes: u64,
 }
 
 /// A recorded command.
@@ -62,6 +65,8 @@ pub(crate) enum Scratch {
     State,
     /// Weighted sums of parts of attention.
     Sums,
+    /// Picks sorted by expert.
+    Plan,
 }
 
 type GroupKey = (Kernel, [(u64, u64, u64); MAX_BINDINGS]);
@@ -76,7 +81,7 @@ pub(crate) struct Recorder {
     params: wgpu::BindGroup,
     work: u64,
     groups: HashMap<GroupKey, wgpu::BindGroup>,
-    scratch: [Option<Buffer>; 4],
+    scratch: [Option<Buffer>; 5],
     staging: Option<Buffer>,
     pub(crate) counts: Counts,
     /// The op that is being recorded.
@@ -107,7 +112,7 @@ impl Recorder {
             params,
             work: 0,
             groups: HashMap::new(),
-            scratch: [const { None }; 4],
+            scratch: [const { None }; 5],
             staging: None,
             counts: Counts::default(),
             op: "",

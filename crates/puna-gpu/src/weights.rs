@@ -115,6 +115,14 @@ impl Weights {
         Ok(Place { piece: piece as usize, start: local, end, first, rows: rows as usize })
     }
 
+    /// The first `rows` of the rows at a place, bound.
+    pub(crate) fn window(&self, ctx: &Context, mat: &Mat, place: Place, rows: usize) -> Window<'_> {
+        let rows = rows.min(place.rows);
+        let end = place.end - ((place.rows - rows) * mat.stride) as u64;
+        let (span, base) = self.span(ctx, place.piece, place.start, end);
+        Window { span, base, first: place.first, rows }
+    }
+
     /// A span that covers the bytes `start .. end` of one of the buffers, and the index of `start` in it.
     pub(crate) fn span(&self, ctx: &Context, piece: usize, start: u64, end: u64) -> (Span<'_>, u32) {
         Span::bytes(&self.pieces[piece], start, end, ctx.align)
@@ -134,10 +142,7 @@ impl Weights {
             }
             let place = self.place(ctx, op, mat, first);
             first = place.as_ref().map_or(usize::MAX, |p| p.first + p.rows);
-            Some(place.map(|p| {
-                let (span, base) = self.span(ctx, p.piece, p.start, p.end);
-                Window { span, base, first: p.first, rows: p.rows }
-            }))
+            Some(place.map(|p| self.window(ctx, mat, p, p.rows)))
         })
     }
 

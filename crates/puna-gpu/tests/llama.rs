@@ -85,3 +85,23 @@ fn prefill_is_decode() {
         }
     }
 }
+
+/// What one token of 48 layers like these costs: work is recorded per layer, whatever its dimensions.
+#[test]
+fn dispatches_of_a_token() {
+    let golden = Golden::load("scout");
+    let model = Loaded::gguf(&golden.gguf(Rounding::Q8_0), gpu(&Options::new()));
+    let mut session = model.session();
+    session.feed(&golden.prompt[..8], None).unwrap();
+    let before = session.device().counters();
+    session.decode(1).unwrap();
+    let after = session.device().counters();
+    let each: Vec<u64> = before.iter().zip(&after).map(|(b, a)| a.1 - b.1).collect();
+    let count = |name| each[before.iter().position(|b| b.0 == name).unwrap()];
+    let layers = model.model().layers.len() as u64;
+    let scout = count("dispatches").div_ceil(layers) * 48;
+    assert!(scout <= 816, "{scout} dispatches for 48 layers");
+    assert_eq!((count("submits"), count("reads")), (1, 1));
+    // All matrices of the active parameters, loaded once.
+    assert!(count("weight bytes") > 0);
+}

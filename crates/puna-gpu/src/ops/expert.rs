@@ -1,195 +1,328 @@
-//! [`ExpertFfn`], without reading the picks back: kernels look up, for each pick, where its expert's matrix is.
+//! [`ExpertFfn`], without reading the picks back: kernels look up, for each pick, where its expert's matrices are.
+//!
+//! A few picks are computed one by one. Many are first sorted by expert, and cut into tiles of rows that share a matrix.
+//! The number of tiles is known to the GPU alone: so many workgroups are dispatched as there can be tiles, and the last
+//! ones, at most as many as there are experts, find nothing to do. (An indirect dispatch would save these, but wgpu puts
+//! a dispatch of its own before each to check its arguments.)
 //!
 //! Experts whose matrices fit into one binding together share a dispatch; the others follow in further dispatches, each
 //! of which leaves the picks of absent experts alone.
 
-use super::matmul::{Params, Part, offset};
+use super::experts_bound::{Group, groups};
+use super::matmul::{FEW_ROWS, Params, Part, offset, product_kernel};
+use super::swiglu::fusable;
 use super::{MAX_SCRATCH, NONE, Ops, chunks, distinct, format};
 use crate::buffer::{Operand, Span};
 use crate::recorder::Scratch;
-use crate::weights::Place;
 use puna_core::ops::ExpertFfn;
 use puna_core::{DeviceError, Expert, Layout, Mat};
-use puna_shaders::Kernel;
+use puna_shaders::{Job, Kernel, Shape, Tier};
 
-/// The same rows of the same matrix of several experts, close enough in one buffer to be bound together.
-struct Group {
-    mat: Mat,
-    place: Place,
-    /// For each expert of the layer, its first byte in the buffer and the first element of its scales in their region;
-    /// none if it is not in the group.
-    members: Vec<Option<(u64, usize)>>,
-    /// First element of all members' scales, and the end of the last.
-    scales: Option<(usize, usize)>,
+const OP: &str = "ExpertFfn";
+
+/// Rows of one chunk and what is known of their picks.
+struct Batch<'a> {
+    rows: usize,
+    top_k: usize,
+    ids: &'a Operand,
+    scores: &'a Operand,
+    /// Of all products.
+    tier: Tier,
+    /// The sorted picks, if they are many.
+    plan: Option<Plan>,
 }
 
-impl Group {
-    /// Takes in the rows of one more expert, or says that they cannot be bound with the others.
-    fn admit(&mut self, e: usize, mat: &Mat, place: Place, limit: u64) -> bool {
-        let (start, end) = (self.place.start.min(place.start), self.place.end.max(place.end));
-        let scales = match (self.scales, mat.scale) {
-            (None, None) => None,
-            (Some((from, to)), Some(v)) => Some((from.min(v.offset), to.max(v.offset + v.len))),
-            _ => return false,
-        };
-        let same = mat.weight == self.mat.weight
-            && mat.dtype == self.mat.dtype
-            && mat.stride == self.mat.stride
-            && mat.layout == self.mat.layout
-            && mat.scale.map(|v| v.weight) == self.mat.scale.map(|v| v.weight)
-            && (place.piece, place.first, place.rows)
-                == (self.place.piece, self.place.first, self.place.rows);
-        let small = end - start <= limit && scales.is_none_or(|(from, to)| ((to - from) as u64) * 4 <= limit);
-        if !same || !small || self.members[e].is_some() {
-            return false;
-        }
-        self.place = Place { start, end, ..self.place };
-        self.members[e] = Some((place.start, mat.scale.map_or(0, |v| v.offset)));
-        self.scales = scales;
-        true
+struct Plan {
+    buffer: Operand,
+    /// At most so many tiles.
+    tiles: usize,
+    /// First of the sorted picks.
+    sorted: u32,
+}
+
+impl Batch<'_> {
+    fn picks(&self) -> usize {
+        self.rows * self.top_k
     }
 }
 
 impl Ops<'_> {
     pub(super) fn expert_ffn(&mut self, op: &ExpertFfn<'_>) -> Result<(), DeviceError> {
-        const OP: &str = "ExpertFfn";
         let (x, out) = (self.rows(OP, "input rows", &op.x)?, self.rows(OP, "output rows", &op.out)?);
         let top_k = op.picks.top_k;
         let (ids, scores) = self.picks(OP, &op.picks, op.x.n_rows * top_k)?;
         distinct(OP, &out.buffer, &scores.buffer)?;
         let Some(one) = op.experts.first().filter(|_| top_k > 0) else { return Ok(()) };
         let (hidden, n_ff) = (op.x.width, one.gate.n_out);
-        let most = self.rec.data_words() / 2;
+        let most = self.rec.data_words() / 3;
         if op.experts.len() > most {
             let (limit, found) = (most as u64 + 1, op.experts.len() as u64);
             return Err(DeviceError::Range { op: OP, what: "number of experts", limit, found });
         }
-        let gates = self.groups(OP, op.experts, |e| &e.gate)?;
-        let ups = self.groups(OP, op.experts, |e| &e.up)?;
-        let downs = self.groups(OP, op.experts, |e| &e.down)?;
+        let fused = op.experts.iter().all(|e| fusable(&e.gate, &e.up));
+        let bound = |of: &dyn Fn(&Expert) -> Vec<Mat>| groups(self.ctx, self.weights, OP, op.experts, of);
+        let firsts = match fused {
+            true => vec![bound(&|e| vec![e.gate, e.up])?],
+            false => vec![bound(&|e| vec![e.gate])?, bound(&|e| vec![e.up])?],
+        };
+        let downs = bound(&|e| vec![e.down])?;
+        let stored = |mat: &Mat| mat.layout == Layout::OutIn;
+        let tiled = fused && op.experts.iter().all(|e| stored(&e.down));
+        let tiled = tiled && op.experts.len() <= Kernel::MOST_EXPERTS;
 
         let ids = Operand::new(ids.buffer.clone(), top_k);
         let scores = Operand::new(scores.buffer.clone(), top_k);
-        let chunk = self.row_chunk(hidden * n_ff * top_k, &[hidden, top_k * n_ff]);
-        let chunk = chunk.min(MAX_SCRATCH / (top_k * n_ff).max(1)).min(super::MAX_ROWS / top_k).max(1);
+        let chunk = self.row_chunk(hidden * n_ff * top_k, &[top_k * hidden, top_k * n_ff]);
+        let widest = top_k * n_ff.max(if top_k > 1 { hidden } else { 0 });
+        let chunk = chunk.min(MAX_SCRATCH / widest.max(1)).min(super::MAX_ROWS / top_k).max(1);
         for (first, n) in chunks(op.x.n_rows, chunk) {
             let picks = n * top_k;
-            let gate = Operand::new(self.rec.scratch(self.ctx, Scratch::Gate, picks * n_ff)?, n_ff);
-            let up = Operand::new(self.rec.scratch(self.ctx, Scratch::Up, picks * n_ff)?, n_ff);
             let (x, out) = (x.skip_rows(first), out.skip_rows(first));
-            let chosen = [&ids.skip_rows(first), &scores.skip_rows(first)];
-            for group in &gates {
-                self.expert_product(OP, group, false, (&x, n), chosen, (&gate, picks))?;
+            let (ids, scores) = (ids.skip_rows(first), scores.skip_rows(first));
+            let tier = match self.tier(&[x.offset], hidden) {
+                tier if tier == self.tier(&[], n_ff) => tier,
+                _ => Tier::Thread,
+            };
+            let plan = match tiled && picks >= op.experts.len().max(FEW_ROWS) {
+                true => Some(self.sort(&ids, n, (picks, tier.tile()), op.experts.len())?),
+                false => None,
+            };
+            let batch = Batch { rows: n, top_k, ids: &ids, scores: &scores, tier, plan };
+            let gate = Operand::new(self.rec.scratch(self.ctx, Scratch::Gate, picks * n_ff)?, n_ff);
+            if let [pairs] = &firsts[..] {
+                for group in pairs {
+                    self.expert_product(group, Job::ExpertSwiGlu, &batch, &x, &gate)?;
+                }
+            } else {
+                let up = Operand::new(self.rec.scratch(self.ctx, Scratch::Up, picks * n_ff)?, n_ff);
+                for (groups, to) in firsts.iter().zip([&gate, &up]) {
+                    for group in groups {
+                        self.single_product(group, false, &batch, &x, to)?;
+                    }
+                }
+                self.combine(&gate, &up, picks)?;
             }
-            for group in &ups {
-                self.expert_product(OP, group, false, (&x, n), chosen, (&up, picks))?;
-            }
-            self.combine(&gate, &up, picks)?;
-            for group in &downs {
-                self.expert_product(OP, group, true, (&gate, picks), chosen, (&out, n))?;
-            }
+            self.down(&downs, &batch, &gate, &out)?;
         }
         Ok(())
     }
 
-    /// One of the experts' matrices in as few groups as bindings allow, in the order of their rows.
-    fn groups(
-        &self,
-        op: &'static str,
-        experts: &[Expert],
-        mat: impl Fn(&Expert) -> &Mat,
-    ) -> Result<Vec<Group>, DeviceError> {
-        let limit = self.ctx.max_binding - self.ctx.align;
-        let mut groups: Vec<Group> = Vec::new();
-        for (e, expert) in experts.iter().enumerate() {
-            let mat = mat(expert);
-            let weights = self.weight(op, mat.weight)?;
-            let mut first = 0;
-            while first < mat.stored().0 {
-                let place = weights.place(self.ctx, op, mat, first)?;
-                first += place.rows;
-                if groups.iter_mut().rev().any(|g| g.admit(e, mat, place, limit)) {
-                    continue;
-                }
-                let mut members = vec![None; experts.len()];
-                members[e] = Some((place.start, mat.scale.map_or(0, |v| v.offset)));
-                let scales = mat.scale.map(|v| (v.offset, v.offset + v.len));
-                groups.push(Group { mat: *mat, place, members, scales });
-            }
-        }
-        Ok(groups)
+    /// Sorts the picks of a chunk by expert.
+    fn sort(
+        &mut self,
+        ids: &Operand,
+        rows: usize,
+        (picks, tile): (usize, u32),
+        experts: usize,
+    ) -> Result<Plan, DeviceError> {
+        let tiles = picks / tile as usize + experts.min(picks);
+        let sorted = Kernel::PLAN_HEAD + 3 * tiles;
+        let buffer = Operand::new(self.rec.scratch(self.ctx, Scratch::Plan, sorted + picks)?, 1);
+        let (ids, pick_base) = ids.span(self.ctx, rows);
+        let params = [picks as u32, experts as u32, tile, pick_base, sorted as u32];
+        let spans = [ids, Span::whole(&buffer.buffer)];
+        self.rec.dispatch(self.ctx, Kernel::SortPicks, &params, &spans, (1, 1), picks as u64)?;
+        Ok(Plan { buffer, tiles, sorted: sorted as u32 })
     }
 
-    /// One dispatch: the first products (`x` has a row per row, `out` one per pick) or the last (the other way round).
-    fn expert_product(
+    /// The last products: `gate` has a row for each pick.
+    fn down(
         &mut self,
-        op: &'static str,
-        group: &Group,
-        last: bool,
-        (x, x_rows): (&Operand, usize),
-        chosen: [&Operand; 2],
-        (out, out_rows): (&Operand, usize),
+        groups: &[Group],
+        batch: &Batch<'_>,
+        gate: &Operand,
+        out: &Operand,
     ) -> Result<(), DeviceError> {
-        let (ctx, mat, place) = (self.ctx, &group.mat, group.place);
-        let weights = self.weight(op, mat.weight)?;
-        let (span, base) = weights.span(ctx, place.piece, place.start, place.end);
-        let part = Part::new(mat, place.first, place.rows);
-        let scales = group.scales.zip(mat.scale).map(|((from, to), v)| puna_core::Vector {
-            weight: v.weight,
-            offset: from,
-            len: to - from,
-        });
-        let (scale, scale_base) = self.vector(op, scales)?;
+        // A tile's rows are picks: with several for a row, they are summed afterwards, in the order of their ranks.
+        let parts = match batch.plan.is_some() && batch.top_k > 1 {
+            true => {
+                let len = batch.picks() * out.width;
+                Some(Operand::new(self.rec.scratch(self.ctx, Scratch::Up, len)?, out.width))
+            }
+            false => None,
+        };
+        for group in groups {
+            match group.mats[0].layout {
+                Layout::OutIn => {
+                    let to = parts.as_ref().unwrap_or(out);
+                    self.expert_product(group, Job::ExpertDown, batch, gate, to)?;
+                }
+                Layout::InOut => self.single_product(group, true, batch, gate, out)?,
+            }
+        }
+        let Some(parts) = parts else { return Ok(()) };
+        let ((from, parts_base), (to, out_base)) =
+            (parts.span(self.ctx, batch.picks()), out.span(self.ctx, batch.rows));
+        let params = [batch.rows as u32, out.width as u32, batch.top_k as u32, parts_base, out_base];
+        let grid = (out.width.div_ceil(64) as u32, batch.rows as u32);
+        let work = (batch.picks() * out.width) as u64;
+        self.rec.dispatch(self.ctx, Kernel::SumPicks, &params, &[from, to], grid, work)
+    }
 
+    /// What the kernels of a group of experts share, and whether all matrices are aligned. Their table goes to the arena.
+    fn expert_params(
+        &mut self,
+        group: &Group,
+        batch: &Batch<'_>,
+        bases: &[u32],
+        scale_base: u32,
+    ) -> Result<(Params, bool), DeviceError> {
+        let (mat, place) = (&group.mats[0], group.places[0]);
+        let part = Part::new(mat, place.first, place.rows);
         let mut aligned = true;
-        let mut table = Vec::with_capacity(2 * group.members.len());
+        let mut table = Vec::with_capacity(3 * group.members.len());
         for member in &group.members {
-            let Some((start, first_scale)) = member else {
-                table.extend([NONE, NONE]);
+            let Some(member) = member else {
+                table.extend([NONE; 3]);
                 continue;
             };
-            let at = base + (start - place.start) as u32;
-            aligned &= at.is_multiple_of(4);
+            let mut at = [NONE; 2];
+            for (i, base) in bases.iter().enumerate() {
+                at[i] = base + (member.starts[i] - group.places[i].start) as u32;
+                aligned &= at[i].is_multiple_of(4) && group.mats[i].stride.is_multiple_of(4);
+            }
             let scale = group
                 .scales
-                .map_or(NONE, |(from, _)| offset(scale_base, first_scale - from + part.first_out));
-            table.extend([at, scale]);
+                .map_or(NONE, |(from, _)| offset(scale_base, member.scale - from + part.first_out));
+            table.extend([at[0], at[1], scale]);
         }
-        let format = format(op, mat.dtype)?;
-        let aligned = aligned && format.keeps_alignment() && mat.stride.is_multiple_of(4);
-        let in_out = mat.layout == Layout::InOut;
-
-        let top_k = chosen[0].width;
-        let rows = if last { out_rows } else { x_rows };
-        let ((x, x_base), (out, out_base)) = (x.span(ctx, x_rows), out.span(ctx, out_rows));
-        let ((ids, pick_base), (scores, _)) = (chosen[0].span(ctx, rows), chosen[1].span(ctx, rows));
-        let table_base = self.rec.upload(ctx, &table)?;
-        let arena = self.rec.arena();
+        let aligned = aligned && format(OP, mat.dtype)?.keeps_alignment();
         let params = Params {
-            rows: out_rows as u32,
+            rows: batch.rows as u32,
             n_in: part.n_in as u32,
             n_out: part.n_out as u32,
-            x_base: x_base + part.first_in as u32,
             x_stride: mat.n_in as u32,
-            out_base: out_base + part.first_out as u32,
             out_stride: mat.n_out as u32,
-            w_base: 0,
             w_stride: mat.stride as u32,
-            scale_base: NONE,
-            bias_base: NONE,
-            add: (part.first_in > 0).into(),
-            top_k: top_k as u32,
+            up_stride: group.mats.get(1).map_or(0, |m| m.stride) as u32,
+            top_k: batch.top_k as u32,
             n_experts: group.members.len() as u32,
-            table_base,
-            pick_base,
+            table_base: self.rec.upload(self.ctx, &table)?,
+            ..Params::default()
         };
+        Ok((params, aligned))
+    }
+
+    /// Counts the weights that a group of experts loads: its share of what all experts of the layer would.
+    fn loaded_by(
+        &mut self,
+        group: &Group,
+        kernel: Kernel,
+        at: (u32, usize),
+        dims: (usize, usize),
+        tiles: usize,
+    ) {
+        let before = self.rec.counts.weight_bytes;
+        self.loaded(kernel, at, dims, tiles as u32);
+        let share = group.members.iter().flatten().count() as u64;
+        let all = self.rec.counts.weight_bytes - before;
+        self.rec.counts.weight_bytes = before + all * share / group.members.len() as u64;
+    }
+
+    /// One dispatch of a fused first product, or of a last one.
+    fn expert_product(
+        &mut self,
+        group: &Group,
+        job: Job,
+        batch: &Batch<'_>,
+        x: &Operand,
+        out: &Operand,
+    ) -> Result<(), DeviceError> {
+        let (ctx, mat, place) = (self.ctx, group.mats[0], group.places[0]);
+        let picks = batch.picks();
+        let mut bound = Vec::with_capacity(2);
+        for (mat, place) in group.mats.iter().zip(&group.places) {
+            bound.push(self.weight(OP, mat.weight)?.span(ctx, place.piece, place.start, place.end));
+        }
+        let bases: Vec<u32> = bound.iter().map(|(_, base)| *base).collect();
+        let (scale, scale_base) = self.vector(OP, group.factors())?;
+        let (params, aligned) = self.expert_params(group, batch, &bases, scale_base)?;
+
+        // A first product gives a row for each pick from the rows that picked, a last one the other tier round.
+        let to_parts = batch.plan.is_some() && batch.top_k > 1;
+        let (x_rows, out_rows) = match job {
+            Job::ExpertDown if to_parts => (picks, picks),
+            Job::ExpertDown => (picks, batch.rows),
+            _ => (batch.rows, picks),
+        };
+        let ((x, x_base), (out, out_base)) = (x.span(ctx, x_rows), out.span(ctx, out_rows));
+        let ((ids, pick_base), (scores, scores_base)) =
+            (batch.ids.span(ctx, batch.rows), batch.scores.span(ctx, batch.rows));
+        let (shape, tiles, chosen, pick_base) = match &batch.plan {
+            Some(plan) => (Shape::Tile, plan.tiles, Span::whole(&plan.buffer.buffer), plan.sorted),
+            None if job == Job::ExpertDown => (Shape::Row, batch.rows, ids, pick_base),
+            None => (Shape::Row, picks, ids, pick_base),
+        };
+        let params = Params {
+            x_base,
+            out_base: out_base + place.first as u32,
+            add: (job == Job::ExpertDown && !to_parts).into(),
+            pick_base,
+            scores_base,
+            ..params
+        };
+        let tier = batch.tier;
+        let kernel = product_kernel(format(OP, mat.dtype)?, aligned, job, shape, tier);
+        let grid = ((place.rows as u32).div_ceil(tier.outputs(job, shape)), tiles as u32);
+        let arena = self.rec.arena();
+        let table = Span::whole(&arena);
+        let work = (picks * mat.n_in * place.rows * group.mats.len()) as u64;
+        let tiles = if batch.plan.is_some() { tiles } else { picks };
+        for (mat, (_, base)) in group.mats.iter().zip(&bound) {
+            self.loaded_by(group, kernel, (*base, mat.stride), (mat.n_in, place.rows), tiles);
+        }
+        let params = params.words();
+        match (job, &bound[..]) {
+            (Job::ExpertSwiGlu, [(gate, _), (up, _)]) => {
+                let spans = [*gate, x, out, *up, table, chosen, scores];
+                self.rec.dispatch(ctx, kernel, &params, &spans, grid, work)
+            }
+            (_, [(w, _), ..]) => {
+                let spans = [*w, x, out, scale, table, chosen];
+                self.rec.dispatch(ctx, kernel, &params, &spans, grid, work)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One dispatch of a single matrix, pick by pick: matrices stored `[n_in, n_out]` or with factors.
+    fn single_product(
+        &mut self,
+        group: &Group,
+        last: bool,
+        batch: &Batch<'_>,
+        x: &Operand,
+        out: &Operand,
+    ) -> Result<(), DeviceError> {
+        let (ctx, mat, place) = (self.ctx, group.mats[0], group.places[0]);
+        let (span, base) = self.weight(OP, mat.weight)?.span(ctx, place.piece, place.start, place.end);
+        let part = Part::new(&mat, place.first, place.rows);
+        let (scale, scale_base) = self.vector(OP, group.factors())?;
+        let (params, aligned) = self.expert_params(group, batch, &[base], scale_base)?;
+        let picks = batch.picks();
+        let (x_rows, out_rows) = if last { (picks, batch.rows) } else { (batch.rows, picks) };
+        let ((x, x_base), (out, out_base)) = (x.span(ctx, x_rows), out.span(ctx, out_rows));
+        let ((ids, pick_base), (scores, scores_base)) =
+            (batch.ids.span(ctx, batch.rows), batch.scores.span(ctx, batch.rows));
+        let params = Params {
+            rows: out_rows as u32,
+            x_base: x_base + part.first_in as u32,
+            out_base: out_base + part.first_out as u32,
+            add: (part.first_in > 0).into(),
+            pick_base,
+            scores_base,
+            ..params
+        };
+        let (format, in_out) = (format(OP, mat.dtype)?, mat.layout == Layout::InOut);
         let kernel = match last {
             false => Kernel::ExpertGateUp { format, aligned, in_out },
             true => Kernel::ExpertDown { format, aligned, in_out },
         };
         let grid = (part.n_out.div_ceil(64) as u32, out_rows as u32);
+        let arena = self.rec.arena();
         let spans = [span, x, out, scale, ids, scores, Span::whole(&arena)];
-        let work = (rows * top_k * part.n_in * part.n_out) as u64;
+        let work = (picks * part.n_in * part.n_out) as u64;
+        self.loaded_by(group, kernel, (base, mat.stride), (part.n_in, part.n_out), picks);
         self.rec.dispatch(ctx, kernel, &params.words(), &spans, grid, work)
     }
 }

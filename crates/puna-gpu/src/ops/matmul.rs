@@ -2,9 +2,11 @@
 
 use super::{NONE, Ops, aligned, chunks, format};
 use crate::buffer::Operand;
+use crate::traffic;
 use puna_core::ops::MatMul;
 use puna_core::{DeviceError, Layout, Mat, Vector};
-use puna_shaders::Kernel;
+use puna_shaders::quant::Format;
+use puna_shaders::{Job, Kernel, Shape, Tier};
 
 /// The parameters of the kernels that multiply by a matrix, in the order of `matmul/params.wgsl`.
 #[derive(Clone, Copy, Default)]
@@ -18,6 +20,8 @@ pub(super) struct Params {
     pub(super) out_stride: u32,
     pub(super) w_base: u32,
     pub(super) w_stride: u32,
+    pub(super) up_base: u32,
+    pub(super) up_stride: u32,
     pub(super) scale_base: u32,
     pub(super) bias_base: u32,
     pub(super) add: u32,
@@ -25,10 +29,11 @@ pub(super) struct Params {
     pub(super) n_experts: u32,
     pub(super) table_base: u32,
     pub(super) pick_base: u32,
+    pub(super) scores_base: u32,
 }
 
 impl Params {
-    pub(super) fn words(self) -> [u32; 16] {
+    pub(super) fn words(self) -> [u32; 19] {
         [
             self.rows,
             self.n_in,
@@ -39,6 +44,8 @@ impl Params {
             self.out_stride,
             self.w_base,
             self.w_stride,
+            self.up_base,
+            self.up_stride,
             self.scale_base,
             self.bias_base,
             self.add,
@@ -46,8 +53,21 @@ impl Params {
             self.n_experts,
             self.table_base,
             self.pick_base,
+            self.scores_base,
         ]
     }
+}
+
+/// From so many rows on, tiles of rows are faster than one row after the other.
+pub(super) const FEW_ROWS: usize = 3;
+
+/// The kernel, under the name in the catalogue: tiles are the same in both tiers for GPUs.
+pub(super) fn product_kernel(format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier) -> Kernel {
+    let tier = match (tier, shape) {
+        (Tier::Subgroup, Shape::Tile) => Tier::Shared,
+        _ => tier,
+    };
+    Kernel::Product { format, aligned, job, shape, tier }
 }
 
 /// The part of a product that a window of the matrix' stored rows gives: from which input and output on, and how many.
@@ -104,6 +124,7 @@ impl Ops<'_> {
             let chunk = self.row_chunk(part.n_in * part.n_out, &[w.n_in, w.n_out]);
             for (first, n) in chunks(n_rows, chunk) {
                 let (x, out) = (x.skip_rows(first), out.skip_rows(first));
+                let x_at = x.offset;
                 let ((x, x_base), (out, out_base)) = (x.span(ctx, n), out.span(ctx, n));
                 let params = Params {
                     rows: n as u32,
@@ -120,18 +141,65 @@ impl Ops<'_> {
                     add: (add || part.first_in > 0).into(),
                     ..Params::default()
                 };
-                let columns = (part.n_out.div_ceil(64)) as u32;
-                let (kernel, grid) = if in_out || n < 3 {
-                    (Kernel::Gemv { format, aligned, in_out }, (columns, n as u32))
+                let (kernel, grid) = if in_out {
+                    let grid = (part.n_out.div_ceil(64) as u32, n as u32);
+                    (Kernel::MatMulInOut { format, aligned }, grid)
                 } else {
-                    let tiles = (n as u32).div_ceil(Kernel::GEMM_TILE);
-                    (Kernel::Gemm { format, aligned }, (columns, tiles))
+                    let tier = self.tier(&[x_at], w.n_in);
+                    self.shaped(format, aligned, (Job::MatMul, tier), n, part.n_out)
                 };
                 let spans = [window.span, x, out, scale, bias];
                 let work = (n * part.n_in * part.n_out) as u64;
+                self.loaded(kernel, (window.base, w.stride), (part.n_in, part.n_out), grid.1);
                 self.rec.dispatch(ctx, kernel, &params.words(), &spans, grid, work)?;
             }
         }
         Ok(())
+    }
+
+    /// Counts the weights that a product loads for each row or tile of rows.
+    pub(super) fn loaded(
+        &mut self,
+        kernel: Kernel,
+        (base, stride): (u32, usize),
+        (n_in, n_out): (usize, usize),
+        tiles: u32,
+    ) {
+        let bytes = match kernel {
+            Kernel::Product { format, shape, tier, .. } => {
+                traffic::weights((tier, shape), format, (base as usize, stride), (n_in, n_out))
+            }
+            Kernel::MatMulInOut { format, .. }
+            | Kernel::ExpertGateUp { format, .. }
+            | Kernel::ExpertDown { format, .. } => {
+                traffic::weights((Tier::Thread, Shape::Row), format, (0, 0), (n_in, n_out))
+            }
+            _ => 0,
+        };
+        self.rec.counts.weight_bytes += bytes * u64::from(tiles);
+    }
+
+    /// The device's tier if it takes rows of this width that begin at these elements, else the one that takes any.
+    pub(super) fn tier(&self, offsets: &[usize], width: usize) -> Tier {
+        let tier = self.ctx.tier;
+        let whole = width.is_multiple_of(tier.step()) && offsets.iter().all(|at| at.is_multiple_of(4));
+        if whole { tier } else { Tier::Thread }
+    }
+
+    /// The kernel of a product with `n` rows, and its grid.
+    pub(super) fn shaped(
+        &self,
+        format: Format,
+        aligned: bool,
+        (job, tier): (Job, Tier),
+        n: usize,
+        n_out: usize,
+    ) -> (Kernel, (u32, u32)) {
+        let (shape, tiles) = match n < FEW_ROWS {
+            true => (Shape::Row, n as u32),
+            false => (Shape::Tile, (n as u32).div_ceil(tier.tile())),
+        };
+        let columns = (n_out as u32).div_ceil(tier.outputs(job, shape));
+        (product_kernel(format, aligned, job, shape, tier), (columns, tiles))
     }
 }

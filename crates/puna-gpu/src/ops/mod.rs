@@ -6,6 +6,7 @@ mod attend_all;
 mod copy_rows;
 mod embed;
 mod expert;
+mod experts_bound;
 mod gelu;
 mod kv_append;
 mod layer_norm;

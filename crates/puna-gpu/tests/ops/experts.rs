@@ -4,7 +4,7 @@ use crate::pair::{Gaps, Pair, tolerance};
 use crate::rows::{LOOSE, TIGHT, formats};
 use puna_core::ops::{ExpertFfn, Picks, Route};
 use puna_core::{DType, Elem, Expert, Layout, Mat, Rows};
-use puna_gpu::{GpuDevice, Options};
+use puna_gpu::{GpuDevice, Options, Tier};
 
 fn picks(pair: &mut Pair, n: usize, top_k: usize) -> Picks {
     let (ids, scores) = (pair.alloc(Elem::U32, n * top_k), pair.alloc(Elem::F32, n * top_k));
@@ -74,7 +74,7 @@ fn layer(pair: &mut Pair, place: Place, count: usize, (hidden, n_ff): (usize, us
         }
     }
     let router = pair.mat(DType::F32, Layout::OutIn, count, hidden, TIGHT);
-    for (n, top_k) in [(1, 1), (7, 1), (1, 2), (9, 2)] {
+    for (n, top_k) in [(1, 1), (7, 1), (1, 2), (9, 2), (25, 1)] {
         let case = format!("{place:?} {n} rows, top {top_k}, scaled {scaled}");
         let (x, out) = (pair.rows(n, hidden), pair.rows(n, hidden));
         let picks = picks(pair, n, top_k);
@@ -90,6 +90,18 @@ fn every_format_in_one_tensor() {
     for dtype in formats() {
         let dims = if dtype.is_plain() { (37, 41) } else { (256, 256) };
         layer(&mut Pair::new(dtype as u64), Place::Stacked(dtype), 4, dims, false);
+    }
+}
+
+#[test]
+fn every_tier() {
+    for tier in Tier::ALL {
+        for dtype in [DType::Q4_K, DType::Q8_0, DType::BF16] {
+            let pair = &mut Pair::in_tier(tier, 11);
+            layer(pair, Place::Stacked(dtype), 5, (256, 256), false);
+        }
+        layer(&mut Pair::in_tier(tier, 12), Place::Apart(DType::Q6_K), 3, (256, 256), false);
+        layer(&mut Pair::in_tier(tier, 13), Place::Stacked(DType::F8E4M3), 3, (40, 24), true);
     }
 }
 

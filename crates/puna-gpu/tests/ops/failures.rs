@@ -12,14 +12,14 @@ fn f32s(values: &[f32]) -> Region {
 }
 
 /// A device of the application's with limits below WebGPU's defaults: kernels that need more are refused by name, and what
-/// needs no kernel still works.
+/// needs no kernel, or a small one as products do, still works.
 #[test]
 fn a_refused_kernel_is_named() {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
     let required_limits = wgpu::Limits {
-        max_compute_invocations_per_workgroup: 16,
-        max_compute_workgroup_size_x: 16,
+        max_compute_invocations_per_workgroup: 32,
+        max_compute_workgroup_size_x: 32,
         ..wgpu::Limits::defaults()
     };
     let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
@@ -62,15 +62,17 @@ fn kernels_are_compiled_ahead_in_parallel() {
         preparation.run(&progress, &cancel).unwrap();
         other.join().unwrap().unwrap();
     });
-    // One of two threads may have been at work when the third kernel was done.
+    // One of two threads may have been at work when the third kernel was done, and the self-test has compiled two.
     let cancelled = gpu.compiled();
-    assert!((3..=4).contains(&cancelled), "{cancelled}");
+    assert!((3..=6).contains(&cancelled), "{cancelled}");
     preparation.run(&progress, &Cancel::new()).unwrap();
     assert_eq!(gpu.compiled(), all);
     assert_eq!(heard.lock().unwrap().last(), Some(&(all, all)));
 
     // What is compiled serves forks, and nothing is compiled twice or missing.
     let mut pair = Pair::on(gpu.fork().unwrap(), 3);
+    // Rows that begin anywhere would be left to another tier.
+    pair.step = 4;
     let w = pair.mat(DType::Q8_0, puna_core::Layout::OutIn, 8, 64, crate::rows::TIGHT);
     for n in [1, 9] {
         let (x, out) = (pair.rows(n, 64), pair.rows(n, 8));

@@ -2,7 +2,7 @@
 
 use puna_core::quant::quantize_row;
 use puna_core::{Buf, DType, Device, Elem, Layout, Mat, Op, RefDevice, Region, Rows, Vector, Weight};
-use puna_gpu::{GpuDevice, Options};
+use puna_gpu::{GpuDevice, Options, Tier};
 use std::sync::LazyLock;
 
 /// How far a result may be from the reference, which sums in F64, relative to the largest magnitude of the output.
@@ -22,6 +22,11 @@ pub(crate) mod tolerance {
 }
 
 static GPU: LazyLock<GpuDevice> = LazyLock::new(|| GpuDevice::open(&Options::new()).expect("a GPU adapter"));
+/// One for each tier, in the order of [`Tier::ALL`].
+static TIERS: LazyLock<Vec<GpuDevice>> = LazyLock::new(|| {
+    let open = |tier| GpuDevice::open(&Options::new().tier(tier)).expect("an adapter with subgroups");
+    Tier::ALL.into_iter().map(open).collect()
+});
 
 /// Numbers that look random and are the same everywhere.
 pub(crate) struct Random(pub(crate) u64);
@@ -57,6 +62,8 @@ pub(crate) struct Pair {
     pub(crate) gpu: Box<dyn Device>,
     pub(crate) reference: RefDevice,
     pub(crate) random: Random,
+    /// Rows begin on multiples of so many elements.
+    pub(crate) step: usize,
 }
 
 impl Pair {
@@ -66,7 +73,13 @@ impl Pair {
     }
 
     pub(crate) fn on(gpu: Box<dyn Device>, seed: u64) -> Self {
-        Pair { gpu, reference: RefDevice::new(), random: Random(seed) }
+        Pair { gpu, reference: RefDevice::new(), random: Random(seed), step: 1 }
+    }
+
+    /// On the shared adapter, in a tier that may not be its best, with rows that the tier takes.
+    pub(crate) fn in_tier(tier: Tier, seed: u64) -> Self {
+        let i = Tier::ALL.iter().position(|t| *t == tier).unwrap();
+        Pair { step: 4, ..Self::on(TIERS[i].fork().unwrap(), seed) }
     }
 
     pub(crate) fn load(&mut self, bytes: Vec<u8>) -> Weight {
@@ -89,7 +102,7 @@ impl Pair {
 
     /// Random rows that do not begin at the start of their buffer.
     pub(crate) fn rows(&mut self, n_rows: usize, width: usize) -> Rows {
-        let before = (self.random.bits() % 100) as usize;
+        let before = (self.random.bits() % 100) as usize / self.step * self.step;
         let buf = self.alloc(Elem::F32, before + n_rows * width + 3);
         let values = self.random.floats(before + n_rows * width + 3);
         self.write(buf, 0, &values);

@@ -2,9 +2,9 @@
 
 use crate::pair::{Gaps, Pair, tolerance};
 use crate::rows::{LOOSE, TIGHT, formats};
-use puna_core::ops::{EmbedRows, MatMul};
+use puna_core::ops::{EmbedRows, MatMul, SwiGlu};
 use puna_core::{DType, Layout};
-use puna_gpu::{GpuDevice, Options};
+use puna_gpu::{GpuDevice, Options, Tier};
 
 fn product(pair: &mut Pair, dtype: DType, layout: Layout, dims: (usize, usize, usize), gaps: Gaps) {
     let (n, n_in, n_out) = dims;
@@ -27,6 +27,47 @@ fn every_format_few_and_many_rows() {
             product(&mut Pair::new(n as u64), dtype, Layout::OutIn, (n, n_in, 70), gaps);
         }
     }
+}
+
+fn gated(pair: &mut Pair, dtype: DType, (n, n_in, n_out): (usize, usize, usize), gaps: Gaps) {
+    let case = format!("SwiGlu {dtype} {n} rows {gaps:?}");
+    let gate = pair.mat(dtype, Layout::OutIn, n_out, n_in, gaps);
+    let up = pair.mat(dtype, Layout::OutIn, n_out, n_in, TIGHT);
+    let (x, out) = (pair.rows(n, n_in), pair.rows(n, n_out));
+    pair.issue(SwiGlu { x, gate: &gate, up: &up, out });
+    pair.same(&out, tolerance::EXPONENTIAL, &case);
+}
+
+/// Rows longer than a step of a workgroup, more rows than a tile, none of them a multiple of either.
+fn tier(tier: Tier) {
+    for dtype in formats() {
+        let n_in = if dtype.is_plain() { 552 } else { 768 };
+        for (n, gaps) in [(1, LOOSE), (35, TIGHT)] {
+            let pair = &mut Pair::in_tier(tier, n as u64);
+            product(pair, dtype, Layout::OutIn, (n, n_in, 70), gaps);
+            gated(pair, dtype, (n, n_in, 35), gaps);
+        }
+    }
+}
+
+#[test]
+fn tier_thread() {
+    tier(Tier::Thread);
+}
+
+#[test]
+fn tier_lanes() {
+    tier(Tier::Lanes);
+}
+
+#[test]
+fn tier_shared() {
+    tier(Tier::Shared);
+}
+
+#[test]
+fn tier_subgroup() {
+    tier(Tier::Subgroup);
 }
 
 #[test]

@@ -1,7 +1,8 @@
-// MatMul, one output of one row a thread: decode, and matrices stored [n_in, n_out].
+// MatMul by a matrix stored [n_in, n_out], one output of one row a thread.
 #import matmul/params
-#import matmul/{layout}
+#import matmul/in_out
 
+@group(1) @binding(3) var<storage, read> scale: array<f32>;
 @group(1) @binding(4) var<storage, read> bias: array<f32>;
 
 @compute @workgroup_size(64)
