@@ -36,8 +36,8 @@
 //! | Apple M3 Ultra | to 512 GB | 819 | 28.4 | 81 | 47 | 879 |
 //! | NVIDIA RTX PRO 6000 | 96 GB | 1792 | 125 | 178 | 104 | 3872 |
 //!
-//! Bandwidths and F32 peaks are those of AMD's, Apple's and NVIDIA's product pages (Apple states no peak: 80 cores of 128
-//! lanes at 1.39 GHz); none of these cards was at hand, and nothing here was measured on one.
+//! Bandwidths and F32 peaks are the published ones (Apple states no peak: 80 cores of 128 lanes at 1.39 GHz; AMD's counts
+//! no double issue); none of these cards was at hand, and nothing here was measured on one.
 //!
 //! # What is not there yet
 //!
