@@ -42,6 +42,8 @@ pub fn run_with_input<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, input:
     use std::io::Write;
     let mut child = Command::new(command())
         .args(args)
+        // Without it a software driver says so on stderr, in lines of its own.
+        .env("XDG_RUNTIME_DIR", std::env::temp_dir())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
