@@ -4,6 +4,7 @@ use super::{Parts, assert_clear, options};
 use puna::{
     Cancel, ErrorKind, Finish, LoadOptions, Message, Model, PromptFormat, Sampling, Session, SessionOptions,
 };
+use puna_testkit::compare::assert_close;
 
 fn model() -> Model {
     Model::from_bytes(Parts::tiny().bytes(), &options()).unwrap()
@@ -162,7 +163,9 @@ fn everything_can_be_cancelled_and_goes_on() {
     cancel.reset();
     session.prefill(&cancel).unwrap();
     session.truncate(8);
-    assert_untouched("after all", &mut session, &logits);
+    // The last token is computed again, by itself where it was one of eight: equal as far as rounding goes.
+    assert_eq!(session.tokens(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_close("after all", session.logits(&Cancel::new()).unwrap(), &logits, 1e-5);
 }
 
 /// Text that is not Unicode cannot reach the library, but special tokens spelled out in a prompt can.

@@ -15,7 +15,15 @@ pub(crate) fn test() -> Result {
     step("no_std proof", nostd::nostd)?;
     // Last, so that the runner's own summary is what the output ends with. Builds the command, which the end-to-end
     // tests run, for the tests of its package; includes the documentation's examples.
-    step("tests", || run(cargo().args(["test", "--workspace"])))
+    step("tests", || {
+        let mut tests = cargo();
+        tests.args(["test", "--workspace"]);
+        // Without it Mesa's software driver complains on stderr, once for every device that is opened.
+        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+            tests.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+        }
+        run(&mut tests)
+    })
 }
 
 fn step(name: &str, task: impl FnOnce() -> Result) -> Result {
