@@ -7,29 +7,28 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// What the first items of each skill must reach, in percent: well below what `puna eval --items 20` (of recall
-/// `--items 8`) finds on these weights, in comments. Kernels round activations each in its way, an early checkpoint has many
-/// answers on the edge, and the next one may be better at one skill and worse at another. To be raised with better weights.
-const LEAST: [(&str, Option<u64>, f64); 14] = [
-    ("chat", None, 0.0),         // 10
-    ("system", None, 10.0),      // 25
-    ("tools", None, 10.0),       // 30
-    ("json", None, 15.0),        // 35
-    ("guard", None, 20.0),       // 40
-    ("digit", None, 70.0),       // 90
-    ("shape", None, 70.0),       // 100
-    ("bars", None, 35.0),        // 65
-    ("number", None, 10.0),      // 35
-    ("two", None, 25.0),         // 55
+/// What the first items of each skill must reach, in percent: an item or a few below what `puna eval --items 20` (of recall
+/// `--items 8`) finds on these weights, in comments, since kernels round activations each in its way and an early
+/// checkpoint has many answers on the edge. To be raised with better weights.
+const LEAST: [(&str, Option<u64>, f64); 13] = [
+    ("chat", None, 5.0),         // 10
+    ("system", None, 15.0),      // 25
+    ("tools", None, 20.0),       // 30
+    ("json", None, 20.0),        // 35
+    ("guard", None, 25.0),       // 40
+    ("digit", None, 80.0),       // 90
+    ("shape", None, 90.0),       // 100
+    ("bars", None, 50.0),        // 65
+    ("number", None, 20.0),      // 35
+    ("two", None, 40.0),         // 55
     ("recall", Some(128), 25.0), // 50
     ("recall", Some(256), 25.0), // 50
-    ("recall", Some(512), 12.5), // 50
-    ("recall", Some(1024), 0.0), // 25
+    ("recall", Some(512), 25.0), // 50
 ];
 /// What of tool calls and JSON must be well-formed, likewise: 90 and 95 were found.
-const WELL_FORMED: [(&str, f64); 2] = [("tools", 60.0), ("json", 75.0)];
+const WELL_FORMED: [(&str, f64); 2] = [("tools", 75.0), ("json", 80.0)];
 /// What perplexity and bits a byte may be at most: 55.9 and 1.956 were found.
-const TEXT: (f64, f64) = (90.0, 2.4);
+const TEXT: (f64, f64) = (62.0, 2.05);
 
 /// Items of a skill, and of each length of recall.
 const ITEMS: (u64, u64) = (20, 8);

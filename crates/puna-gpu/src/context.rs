@@ -289,7 +289,7 @@ impl Context {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<Buffer, DeviceError> {
-        let size = bytes.checked_next_multiple_of(16).unwrap_or(u64::MAX & !15).max(16);
+        let size = bytes.checked_next_multiple_of(16).unwrap_or(!15).max(16);
         if size > self.max_buffer {
             return Err(DeviceError::OutOfMemory { bytes });
         }
