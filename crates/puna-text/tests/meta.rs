@@ -227,7 +227,14 @@ fn files_with_all_merges_give_the_ids_of_the_rank_file() {
         ..GgufVocab::default()
     })
     .unwrap();
-    eprintln!("GGUF: {} tokens and {} merges took {:?}", tokens.len(), merges.len(), start.elapsed());
+    let read = start.elapsed();
+    gguf.prepare().unwrap();
+    let ready = start.elapsed();
+    eprintln!(
+        "GGUF: {} tokens and {} merges read in {read:?}, ready after {ready:?}",
+        tokens.len(),
+        merges.len()
+    );
 
     let added = (200_000..vocab_size).map(|id| {
         serde_json::json!({"id": id, "content": tokens[id as usize], "special": true, "single_word": false, "normalized": false})

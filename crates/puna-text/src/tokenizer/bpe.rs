@@ -1,18 +1,13 @@
-//! Byte-pair encoding by the `tokenizers` crate, behind checks that keep it from panicking.
-//!
-//! Its tables of strings are most of what a tokenizer holds and most of the time it takes to make one, and only encoding
-//! needs them: they are made when the first text is encoded.
+//! Byte-pair encoding: text in the characters of a vocabulary, cut into pieces, each merged by itself.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::{
-    borrow::Cow, boxed::Box, collections::hash_map::Entry, fmt, format, string::String, string::ToString,
-    vec::Vec,
-};
+use std::{borrow::Cow, boxed::Box, format, string::String, string::ToString, vec::Vec};
 
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{Model as _, NormalizedString};
 
-use super::{byte_level, split::Splitter, vocab};
+use super::merge::{Merger, Merges, Word};
+use super::vocab::Vocabulary;
+use super::{byte_level, split::Splitter};
 use crate::TextError;
 
 /// A space in vocabularies that are not byte-level.
@@ -54,7 +49,7 @@ pub(super) enum Form {
     },
 }
 
-/// What a merge table needs besides tokens and merges.
+/// What becomes of characters that are no tokens, and of pieces that are.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     /// A piece that is a token by itself is not built from merges.
@@ -64,56 +59,42 @@ pub(super) struct Options {
     pub(super) fuse_unk: bool,
 }
 
-/// Tokens with their ids, and pairs to merge, the most urgent first.
-#[derive(Debug, Default)]
-pub(super) struct Pieces {
-    vocab: Vocab,
-    /// Bytes of the longest token.
-    longest: usize,
-    pub(super) merges: Vec<(String, String)>,
+/// What merges the characters of a piece.
+#[derive(Debug)]
+enum Tables {
+    /// Ours: ready in a tenth of the time, which the large vocabularies need; knows no unknown characters.
+    Own(Box<Merger>),
+    /// The `tokenizers` crate, whose rules for unknown characters are the only statement of what they are.
+    Crate(Box<BPE>),
 }
 
-impl Pieces {
-    /// None yet, with room for this many tokens.
-    pub(super) fn with_capacity(tokens: usize) -> Result<Self, TextError> {
-        vocab::check_count(tokens)?;
-        let mut pieces = Self::default();
-        pieces.vocab.try_reserve(tokens).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
-        Ok(pieces)
+#[derive(Debug)]
+pub(super) struct Bpe {
+    form: Form,
+    tables: Tables,
+}
+
+impl Bpe {
+    /// An encoder that leaves out characters which are no tokens. Its tables are made when the first text is encoded, which
+    /// is then where the errors of `make` appear.
+    pub(super) fn new(
+        whole_pieces: bool,
+        form: Form,
+        make: impl FnOnce() -> Result<(Vocabulary, Merges), TextError> + Send + 'static,
+    ) -> Self {
+        Self { form, tables: Tables::Own(Box::new(Merger::new(whole_pieces, Box::new(make)))) }
     }
 
-    pub(super) fn push(&mut self, text: String, id: u32) -> Result<(), TextError> {
-        self.longest = self.longest.max(text.len());
-        if self.longest > vocab::MAX_TOKEN_BYTES {
-            let what = "bytes of a token";
-            return Err(TextError::TooLarge { what, limit: vocab::MAX_TOKEN_BYTES, found: self.longest });
-        }
-        match self.vocab.entry(text) {
-            Entry::Vacant(entry) => _ = entry.insert(id),
-            Entry::Occupied(entry) => {
-                let at = format!("tokens {} and {id}", entry.get());
-                return Err(TextError::malformed("vocabulary", at, "different texts", entry.key()));
-            }
-        }
-        Ok(())
-    }
-
-    fn model(self, options: Options) -> Result<BPE, TextError> {
-        // The builder joins a pair in a buffer as long as the longest token before it looks the result up.
-        let out_of = |at: usize, (left, right): &(String, String)| {
-            let expected = "two tokens whose texts make a third";
-            TextError::malformed("merges", format!("merge {at}"), expected, format!("{left} {right}"))
-        };
-        let too_long =
-            |(_, (left, right)): &(usize, &(String, String))| left.len() + right.len() > self.longest;
-        if let Some((at, pair)) = self.merges.iter().enumerate().find(too_long) {
-            return Err(out_of(at, pair));
-        }
-        if let Some(unk) = options.unk.as_ref().filter(|unk| !self.vocab.contains_key(unk.as_str())) {
-            return Err(TextError::malformed("vocabulary", "unknown token", "one of the tokens", unk));
-        }
+    /// An encoder of the `tokenizers` crate. Tokens must differ, merges be pairs of them whose texts make a third, and the
+    /// unknown token be one of them: what the crate would answer with a panic is checked before.
+    pub(super) fn with_unknown(
+        tokens: Vocab,
+        merges: Vec<(String, String)>,
+        options: Options,
+        form: Form,
+    ) -> Result<Self, TextError> {
         let mut builder = BPE::builder()
-            .vocab_and_merges(self.vocab, self.merges)
+            .vocab_and_merges(tokens, merges)
             // The crate's cache lives as long as its thread, not its tokenizer.
             .cache_capacity(0)
             .byte_fallback(options.byte_fallback)
@@ -122,48 +103,19 @@ impl Pieces {
         if let Some(unk) = options.unk {
             builder = builder.unk_token(unk);
         }
-        builder.build().map_err(|error| {
+        let model = builder.build().map_err(|error| {
             let expected = "pairs of tokens whose texts make a third";
             TextError::malformed("merges", "the list of merges", expected, error)
-        })
-    }
-}
-
-/// Makes the pieces of a vocabulary from what is kept of its file.
-type Make = Box<dyn FnOnce() -> Result<Pieces, TextError> + Send>;
-
-pub(super) struct Bpe {
-    model: OnceLock<Result<BPE, TextError>>,
-    /// What `model` is made from; none once it is.
-    source: Mutex<Option<(Make, Options)>>,
-    form: Form,
-}
-
-impl fmt::Debug for Bpe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bpe").field("form", &self.form).field("model", &self.model).finish_non_exhaustive()
-    }
-}
-
-impl Bpe {
-    /// An encoder whose tables are made when the first text is encoded, which is then where their errors appear.
-    pub(super) fn new(
-        options: Options,
-        form: Form,
-        make: impl FnOnce() -> Result<Pieces, TextError> + Send + 'static,
-    ) -> Self {
-        Self { model: OnceLock::new(), source: Mutex::new(Some((Box::new(make), options))), form }
+        })?;
+        Ok(Self { form, tables: Tables::Crate(Box::new(model)) })
     }
 
     /// Makes the tables now, unless they are there.
-    pub(super) fn model(&self) -> Result<&BPE, TextError> {
-        let made = self.model.get_or_init(|| {
-            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let lost = || TextError::Encode { message: "an earlier attempt did not finish".into() };
-            let (make, options) = source.ok_or_else(lost)?;
-            make()?.model(options)
-        });
-        made.as_ref().map_err(TextError::clone)
+    pub(super) fn prepare(&self) -> Result<(), TextError> {
+        match &self.tables {
+            Tables::Own(merger) => merger.prepare(),
+            Tables::Crate(_) => Ok(()),
+        }
     }
 
     /// Whether decoded text begins with a space that encoding put there.
@@ -179,7 +131,8 @@ impl Bpe {
         if text.is_empty() {
             return Ok(());
         }
-        let model = self.model()?;
+        let mut word = Word::default();
+        let mut merge = |piece: &str| self.tables.piece(piece, &mut word, out);
         match &self.form {
             Form::ByteLevel { splitter, compose, prefix_space } => {
                 let mut text = Cow::Borrowed(text);
@@ -193,7 +146,7 @@ impl Bpe {
                 splitter.split(&text, &mut |piece| {
                     chars.clear();
                     byte_level::push_chars(piece.as_bytes(), &mut chars);
-                    merge(model, &chars, out)
+                    merge(&chars)
                 })
             }
             Form::MetaSpace { prefix, once, words } => {
@@ -203,21 +156,30 @@ impl Bpe {
                 }
                 meta.extend(text.chars().map(|c| if c == ' ' { META_SPACE } else { c }));
                 if !*words {
-                    return merge(model, &meta, out);
+                    return merge(&meta);
                 }
                 let mut start = 0;
                 for (at, _) in meta.match_indices(META_SPACE).filter(|(at, _)| *at > 0) {
-                    merge(model, &meta[start..at], out)?;
+                    merge(&meta[start..at])?;
                     start = at;
                 }
-                merge(model, &meta[start..], out)
+                merge(&meta[start..])
             }
         }
     }
 }
 
-fn merge(model: &BPE, piece: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
-    let tokens = model.tokenize(piece).map_err(|error| TextError::Encode { message: error.to_string() })?;
-    out.extend(tokens.iter().map(|token| token.id));
-    Ok(())
+impl Tables {
+    /// Appends the tokens of one piece.
+    fn piece(&self, piece: &str, word: &mut Word, out: &mut Vec<u32>) -> Result<(), TextError> {
+        match self {
+            Self::Own(merger) => merger.encode(piece, word, out),
+            Self::Crate(model) => {
+                let tokens = model.tokenize(piece);
+                let tokens = tokens.map_err(|error| TextError::Encode { message: error.to_string() })?;
+                out.extend(tokens.iter().map(|token| token.id));
+                Ok(())
+            }
+        }
+    }
 }

@@ -39,6 +39,11 @@ const BYTES: [i16; 0x144] = {
     bytes
 };
 
+/// The character of a byte, as text.
+pub(super) fn char(byte: u8) -> String {
+    String::from(CHARS[usize::from(byte)])
+}
+
 /// Appends the characters of some bytes.
 pub(super) fn push_chars(bytes: &[u8], out: &mut String) {
     out.extend(bytes.iter().map(|&byte| CHARS[usize::from(byte)]));

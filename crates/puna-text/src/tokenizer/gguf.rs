@@ -3,10 +3,11 @@
 use std::{boxed::Box, collections::HashMap, format, vec::Vec};
 
 use super::added::Added;
-use super::bpe::{Bpe, Form, META_SPACE, Options, Pieces, Prefix};
+use super::bpe::{Bpe, Form, META_SPACE, Prefix};
+use super::merge::Merges;
 use super::split::{self, Splitter};
 use super::spm::Spm;
-use super::vocab::{self, Kind, Texts, TokenTable};
+use super::vocab::{self, Kind, Texts, TokenTable, Vocabulary};
 use super::{Engine, Parts, byte_level, byte_token};
 use crate::{TextError, special};
 
@@ -151,23 +152,33 @@ pub(super) fn read(vocab: &GgufVocab<'_>) -> Result<Parts, TextError> {
 }
 
 fn bytes_bpe(file: &GgufVocab<'_>, types: &[Type], pre: &Pre) -> Result<Bpe, TextError> {
-    let merges = Texts::new(file.merges.iter().copied())?;
     // Special tokens never come out of merges, so that no text can spell one.
     let merged = || (0u32..).zip(file.tokens).zip(types).filter(|(_, kind)| **kind != Type::Special);
     let tokens = Texts::new(merged().map(|((_, text), _)| *text))?;
     let ids: Vec<u32> = merged().map(|((id, _), _)| id).collect();
-    vocab::check_merges(&ids, &tokens, &merges)?;
+    if let Some((at, merge)) =
+        file.merges.iter().enumerate().find(|(_, merge)| vocab::split_pair(merge).is_none())
+    {
+        let expected = "two tokens with a space between";
+        return Err(TextError::malformed("merges", format!("merge {at}"), expected, merge));
+    }
+    let merges = Texts::new(file.merges.iter().copied())?;
     let splitter = Splitter::new(pre.patterns)?;
     let form =
         Form::ByteLevel { splitter, compose: false, prefix_space: file.add_space_prefix.unwrap_or(false) };
-    let options = Options { whole_pieces: pre.whole_pieces, ..Options::default() };
-    Ok(Bpe::new(options, form, move || {
-        let mut pieces = Pieces::with_capacity(ids.len())?;
-        tokens.iter().zip(&ids).try_for_each(|(text, id)| pieces.push(text.into(), *id))?;
-        drop((tokens, ids));
-        let pairs = merges.iter().filter_map(vocab::pair);
-        pieces.merges = pairs.map(|(left, right)| (left.into(), right.into())).collect();
-        Ok(pieces)
+    // Looking up two tokens for each merge takes longer than all else that is done to load a model from the page cache.
+    Ok(Bpe::new(pre.whole_pieces, form, move || {
+        let mut vocabulary = Vocabulary::with_capacity(ids.len())?;
+        tokens.iter().zip(&ids).try_for_each(|(text, id)| vocabulary.push(text, *id))?;
+        let mut pairs = Vec::new();
+        let memory = |_| TextError::OutOfMemory { what: "the merges" };
+        pairs.try_reserve_exact(merges.len()).map_err(memory)?;
+        let mut near = 0;
+        for (at, merge) in merges.iter().enumerate() {
+            let Some(pair) = vocab::split_pair(merge) else { continue };
+            pairs.push(vocabulary.pair(at, pair, &mut near)?);
+        }
+        Ok((vocabulary, Merges::Pairs(pairs)))
     }))
 }
 

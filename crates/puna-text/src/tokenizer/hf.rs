@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::added::Added;
-use super::bpe::{Bpe, Form, META_SPACE, Options, Pieces, Prefix};
+use super::bpe::{Bpe, Form, META_SPACE, Options, Prefix};
+use super::merge::Merges;
 use super::split::{self, Splitter};
 use super::tables::{TokenType, VocabTables};
-use super::vocab::{self, Kind, TokenTable};
+use super::vocab::{self, Kind, TokenTable, Vocabulary};
 use super::{Engine, Parts, byte_level, byte_token};
 use crate::{Json, TextError, json, special};
 
@@ -56,7 +57,7 @@ struct AddedEntry {
 
 #[derive(Deserialize)]
 struct Model {
-    vocab: Vocabulary,
+    vocab: VocabEntries,
     merges: Vec<Merge>,
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
@@ -67,22 +68,22 @@ struct Model {
 }
 
 /// Tokens and ids in the order of the file, repeated keys included.
-struct Vocabulary(Vec<(String, u32)>);
+struct VocabEntries(Vec<(String, u32)>);
 
-impl<'de> Deserialize<'de> for Vocabulary {
+impl<'de> Deserialize<'de> for VocabEntries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
         impl<'de> Visitor<'de> for Entries {
-            type Value = Vocabulary;
+            type Value = VocabEntries;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tokens and their ids")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabEntries, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Vocabulary(entries))
+                Ok(VocabEntries(entries))
             }
         }
         deserializer.deserialize_map(Entries)
@@ -197,21 +198,28 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
     tokens.retain(|(text, _)| {
         !added.get(text.as_str()).is_some_and(|token| token.special) || model.unk_token.as_ref() == Some(text)
     });
-    let merges = model.merges;
-    let options = Options {
-        whole_pieces: model.ignore_merges.unwrap_or(false),
-        byte_fallback,
-        unk: model.unk_token,
-        fuse_unk: model.fuse_unk.unwrap_or(false),
+    let mut vocabulary = Vocabulary::with_capacity(tokens.len())?;
+    tokens.iter().try_for_each(|(text, id)| vocabulary.push(text, *id))?;
+    let mut near = 0;
+    let merges = model.merges.iter().enumerate();
+    let pairs = merges.map(|(at, Merge(left, right))| vocabulary.pair(at, (left, right), &mut near));
+    let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
+    if let Some(unk) = model.unk_token.as_ref().filter(|unk| vocabulary.id(unk).is_none()) {
+        return Err(TextError::malformed("vocabulary", "unknown token", "one of the tokens", unk));
+    }
+    let whole_pieces = model.ignore_merges.unwrap_or(false);
+    // Where every byte is a token, none is ever unknown.
+    let knows_all = bytes && (0..=255).all(|byte| vocabulary.id(&byte_level::char(byte)).is_some());
+    let bpe = if knows_all || model.unk_token.is_none() && !byte_fallback {
+        drop(tokens);
+        Bpe::new(whole_pieces, form, move || Ok((vocabulary, Merges::Pairs(pairs))))
+    } else {
+        drop((vocabulary, pairs));
+        let merges = model.merges.into_iter().map(|Merge(left, right)| (left, right)).collect();
+        let fuse_unk = model.fuse_unk.unwrap_or(false);
+        let options = Options { whole_pieces, byte_fallback, unk: model.unk_token, fuse_unk };
+        Bpe::with_unknown(tokens.into_iter().collect(), merges, options, form)?
     };
-    let bpe = Bpe::new(options, form, move || {
-        let mut pieces = Pieces::with_capacity(tokens.len())?;
-        tokens.into_iter().try_for_each(|(text, id)| pieces.push(text, id))?;
-        pieces.merges = merges.into_iter().map(|Merge(left, right)| (left, right)).collect();
-        Ok(pieces)
-    });
-    // The strings are there already; keeping them for later would hold as much as the tables made of them.
-    bpe.model()?;
     let engine = Engine::Bpe(Box::new(bpe));
 
     let id = |name: &str| file.added_tokens.iter().find(|token| token.content == name).map(|token| token.id);

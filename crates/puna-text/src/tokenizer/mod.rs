@@ -7,6 +7,7 @@ mod gguf;
 mod guard;
 mod hf;
 mod hf_config;
+mod merge;
 mod ranks;
 mod split;
 mod spm;
@@ -37,8 +38,8 @@ pub enum Special {
 
 /// A tokenizer. Immutable, `Send` and `Sync`: one serves any number of sessions.
 ///
-/// The tables that only encoding needs, by far the largest part, are made when the first text is encoded, or by
-/// [`prepare`](Self::prepare). What they are made of has been checked by then.
+/// The tables that only encoding needs are made when the first text is encoded, or by [`prepare`](Self::prepare). Tokens
+/// that are there twice and merges that make no token show only then, and from then on, in a vocabulary of a GGUF file.
 #[derive(Debug)]
 pub struct Tokenizer {
     engine: Engine,
@@ -132,10 +133,10 @@ impl Tokenizer {
     /// Makes now what encoding needs, instead of when the first text is encoded.
     ///
     /// # Errors
-    /// Refused memory; the same again from every later encoding.
+    /// Refused memory, and what is wrong with merges; the same again from every later encoding.
     pub fn prepare(&self) -> Result<(), TextError> {
         match &self.engine {
-            Engine::Bpe(bpe) => bpe.model().map(drop),
+            Engine::Bpe(bpe) => bpe.prepare(),
             Engine::Spm(_) => Ok(()),
         }
     }

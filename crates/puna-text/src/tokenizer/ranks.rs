@@ -5,10 +5,11 @@ use std::{boxed::Box, format, string::String, vec, vec::Vec};
 use ahash::AHashMap;
 
 use super::added::Added;
-use super::bpe::{Bpe, Form, Options, Pieces};
+use super::bpe::{Bpe, Form};
+use super::merge::{Merges, Pair};
 use super::split::{self, Splitter};
 use super::tables::{TokenType, VocabTables};
-use super::vocab::{self, Kind, TokenTable};
+use super::vocab::{self, Kind, TokenTable, Vocabulary};
 use super::{Engine, Parts, byte_level};
 use crate::{TextError, special};
 
@@ -36,12 +37,15 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
 
     check(&tokens)?;
     let form = Form::ByteLevel { splitter: Splitter::new(&[pattern])?, compose: false, prefix_space: false };
-    let options = Options { whole_pieces: true, ..Options::default() };
-    let engine = Engine::Bpe(Box::new(Bpe::new(options, form, move || {
-        let mut pieces = Pieces::with_capacity(tokens.len())?;
-        pieces.merges = merges(&tokens)?;
-        tokens.iter().zip(0..).try_for_each(|(token, id)| pieces.push(chars(token), id))?;
-        Ok(pieces)
+    let engine = Engine::Bpe(Box::new(Bpe::new(true, form, move || {
+        let mut vocabulary = Vocabulary::with_capacity(tokens.len())?;
+        let mut text = String::new();
+        for (token, rank) in tokens.iter().zip(0..) {
+            text.clear();
+            byte_level::push_chars(token, &mut text);
+            vocabulary.push(&text, rank)?;
+        }
+        Ok((vocabulary, Merges::ByRank))
     })));
     Ok(Parts {
         engine,
@@ -69,7 +73,9 @@ pub(super) fn tables(data: &[u8]) -> Result<VocabTables, TextError> {
     for (id, name) in (ranks..).zip(names) {
         tables.set(id, name, TokenType::Control)?;
     }
-    tables.merges = merges(&tokens)?.into_iter().map(|(left, right)| format!("{left} {right}")).collect();
+    let text = |rank: u32| tokens.get(rank as usize).map(|token| chars(token)).unwrap_or_default();
+    let merges = pairs(&tokens)?;
+    tables.merges = merges.iter().map(|pair| format!("{} {}", text(pair.left), text(pair.right))).collect();
     Ok(tables)
 }
 
@@ -178,12 +184,12 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
 /// across its ends. So the last two parts that merging meets in the token alone are the only two that ever make it, and
 /// one pair for each token is the whole of rank merging. A token that merging never reaches has no pair: it is found
 /// only as a whole piece.
-fn merges(tokens: &[Vec<u8>]) -> Result<Vec<(String, String)>, TextError> {
+fn pairs(tokens: &[Vec<u8>]) -> Result<Vec<Pair>, TextError> {
     let ranks = Ranks::new(tokens)?;
     let mut scratch = Vec::new();
-    let pairs = tokens.iter().filter_map(|token| {
+    let pairs = tokens.iter().zip(0..).filter_map(|(token, joined)| {
         let (left, right) = token.split_at(last_cut(token, &ranks, &mut scratch)?);
-        Some((chars(left), chars(right)))
+        Some(Pair { left: ranks.get(left), right: ranks.get(right), joined })
     });
     Ok(pairs.collect())
 }

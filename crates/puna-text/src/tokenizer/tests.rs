@@ -86,7 +86,7 @@ impl Owned {
 
     fn refused(mut self, change: impl FnOnce(&mut Self)) -> TextError {
         change(&mut self);
-        self.build().unwrap_err()
+        self.build().and_then(|tokenizer| tokenizer.prepare()).unwrap_err()
     }
 }
 
@@ -224,10 +224,25 @@ fn one_merge_for_each_token_is_all_of_rank_merging() {
         let tokenizer = Tokenizer::from_rank_file(rank_file(&more).as_bytes()).unwrap();
         let ranks: Vec<Vec<u8>> =
             (0..=255u8).map(|byte| vec![byte]).chain(more.iter().map(|token| token.to_vec())).collect();
+        let tables = VocabTables::from_rank_file(rank_file(&more).as_bytes()).unwrap();
+        let (tokens, merges): (Vec<&str>, Vec<&str>) = (
+            tables.tokens.iter().map(String::as_str).collect(),
+            tables.merges.iter().map(String::as_str).collect(),
+        );
+        let merged = Tokenizer::from_gguf_parts(&GgufVocab {
+            model: "gpt2",
+            pre: "llama4",
+            tokens: &tokens,
+            merges: &merges,
+            token_types: &tables.token_types,
+            ..GgufVocab::default()
+        })
+        .unwrap();
         for _ in 0..40 {
             let text: String = (0..random(14)).map(|_| char::from(b'a' + random(2) as u8)).collect();
             let expected = if text.is_empty() { vec![] } else { by_rank(&ranks, text.as_bytes()) };
             assert_eq!(ids(&tokenizer, &text), expected, "{text} with {more:?}");
+            assert_eq!(ids(&merged, &text), expected, "{text} with {more:?}, by merges");
         }
     }
 }

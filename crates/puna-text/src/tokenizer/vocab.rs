@@ -1,10 +1,12 @@
-//! The bytes of every token in one arena, so that decoding a token is one look-up without allocation.
+//! Tokens by id and by text, each in one arena, so that looking one up allocates nothing.
 
-use std::fmt::Display;
-use std::{format, string::String, vec::Vec};
+use std::{boxed::Box, format, string::String, vec::Vec};
 
-use ahash::AHashMap;
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
+use super::merge::Pair;
 use crate::TextError;
 
 /// Most tokens a vocabulary may have.
@@ -85,64 +87,152 @@ pub(super) struct Texts {
 impl Texts {
     pub(super) fn new<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Result<Self, TextError> {
         let memory = |_| TextError::OutOfMemory { what: "the vocabulary" };
-        let bytes = texts.clone().fold(0usize, |n, text| n.saturating_add(text.len()));
-        if u32::try_from(bytes).is_err() {
-            let what = "bytes of a vocabulary";
-            return Err(TextError::TooLarge { what, limit: u32::MAX as usize, found: bytes });
-        }
         let mut all = Self::default();
+        let bytes = texts.clone().fold(0usize, |n, text| n.saturating_add(text.len()));
         all.text.try_reserve_exact(bytes).map_err(memory)?;
         all.ends.try_reserve_exact(texts.clone().count()).map_err(memory)?;
         for text in texts {
-            all.text.push_str(text);
-            all.ends.push(all.text.len() as u32);
+            all.push(text)?;
         }
         Ok(all)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         let starts = core::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, end)| self.text.get(start as usize..*end as usize).unwrap_or_default())
+        let texts = starts.zip(&self.ends).map(|(start, end)| self.text.get(start as usize..*end as usize));
+        texts.map(Option::unwrap_or_default)
+    }
+
+    fn push(&mut self, text: &str) -> Result<(), TextError> {
+        self.text.try_reserve(text.len()).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
+        self.text.push_str(text);
+        let limit = u32::MAX as usize;
+        let end = u32::try_from(self.text.len()).map_err(|_| TextError::TooLarge {
+            what: "bytes of a vocabulary",
+            limit,
+            found: self.text.len(),
+        })?;
+        self.ends.push(end);
+        Ok(())
+    }
+
+    fn get(&self, index: u32) -> Option<&str> {
+        let index = index as usize;
+        let end = *self.ends.get(index)?;
+        let start = if index == 0 { 0 } else { *self.ends.get(index - 1)? };
+        self.text.get(start as usize..end as usize)
     }
 }
 
-/// Refuses tokens that are there twice, and merges that are not two tokens, with a space between, whose texts make a third:
-/// what would otherwise show when the first text is encoded.
-pub(super) fn check_merges(ids: &[u32], tokens: &Texts, merges: &Texts) -> Result<(), TextError> {
-    let mut known: AHashMap<&str, u32> = AHashMap::new();
-    known.try_reserve(ids.len()).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
-    for (text, id) in tokens.iter().zip(ids) {
+/// Characters below this are looked up without hashing: all that stand for bytes.
+const DIRECT: usize = 0x144;
+
+/// The tokens that merging makes and starts from, by their texts.
+#[derive(Debug)]
+pub(super) struct Vocabulary {
+    texts: Texts,
+    /// The id of each text.
+    ids: Vec<u32>,
+    /// Positions in `texts`, by the hash of what is there.
+    index: HashTable<u32>,
+    /// Positions of single characters.
+    direct: Box<[Option<u32>; DIRECT]>,
+    /// Seeded: the texts come from a file.
+    hasher: RandomState,
+}
+
+impl Vocabulary {
+    /// None yet, with room for this many tokens.
+    pub(super) fn with_capacity(tokens: usize) -> Result<Self, TextError> {
+        check_count(tokens)?;
+        let (mut texts, mut ids, mut index) = (Texts::default(), Vec::new(), HashTable::new());
+        let refused = || TextError::OutOfMemory { what: "the vocabulary" };
+        ids.try_reserve_exact(tokens).map_err(|_| refused())?;
+        texts.ends.try_reserve_exact(tokens).map_err(|_| refused())?;
+        texts.text.try_reserve(tokens.saturating_mul(8)).map_err(|_| refused())?;
+        index.try_reserve(tokens, |_| 0).map_err(|_| refused())?;
+        Ok(Self { texts, ids, index, direct: Box::new([None; DIRECT]), hasher: RandomState::new() })
+    }
+
+    /// Adds a token; its text must be new.
+    pub(super) fn push(&mut self, text: &str, id: u32) -> Result<(), TextError> {
         if text.len() > MAX_TOKEN_BYTES {
             let what = "bytes of a token";
             return Err(TextError::TooLarge { what, limit: MAX_TOKEN_BYTES, found: text.len() });
         }
-        if let Some(before) = known.insert(text, *id) {
-            let at = format!("tokens {before} and {id}");
-            return Err(TextError::malformed("vocabulary", at, "different texts", text));
+        let Self { texts, ids, index, direct, hasher } = self;
+        let same = |&at: &u32| texts.get(at) == Some(text);
+        let hash = |at: &u32| hasher.hash_one(texts.get(*at));
+        match index.entry(hasher.hash_one(Some(text)), same, hash) {
+            Entry::Vacant(entry) => _ = entry.insert(ids.len() as u32),
+            Entry::Occupied(entry) => {
+                let before = ids.get(*entry.get() as usize).copied().unwrap_or_default();
+                let at = format!("tokens {before} and {id}");
+                return Err(TextError::malformed("vocabulary", at, "different texts", text));
+            }
         }
+        check_count(ids.len() + 1)?;
+        if let Some(place) = single(text).and_then(|c| direct.get_mut(c)) {
+            *place = Some(ids.len() as u32);
+        }
+        ids.push(id);
+        texts.push(text)
     }
-    let mut joined = String::new();
-    for (at, merge) in merges.iter().enumerate() {
-        let refuse = |expected, found: &dyn Display| {
+
+    fn find(&self, text: &str) -> Option<u32> {
+        if let Some(place) = single(text).and_then(|c| self.direct.get(c)) {
+            return *place;
+        }
+        let same = |&at: &u32| self.texts.get(at) == Some(text);
+        self.index.find(self.hasher.hash_one(Some(text)), same).copied()
+    }
+
+    /// The id of a text.
+    pub(super) fn id(&self, text: &str) -> Option<u32> {
+        self.ids.get(self.find(text)? as usize).copied()
+    }
+
+    /// Two tokens that are merged, and the token they make, by id. `at` is the place in the list of merges; `guess` a
+    /// position near which the token they make is looked for first, and is left where it was.
+    pub(super) fn pair(
+        &self,
+        at: usize,
+        (left, right): (&str, &str),
+        guess: &mut u32,
+    ) -> Result<Pair, TextError> {
+        let refuse = |missing: &str| {
+            let found = format_args!("{left} {right} and no token {missing}");
+            let expected = "two tokens whose texts make a third";
             TextError::malformed("merges", format!("merge {at}"), expected, found)
         };
-        let (left, right) = pair(merge).ok_or_else(|| refuse("two tokens with a space between", &merge))?;
-        joined.clear();
-        joined.push_str(left);
-        joined.push_str(right);
-        if let Some(missing) = [left, right, &joined].into_iter().find(|text| !known.contains_key(text)) {
-            let found = format_args!("{merge} and no token {missing}");
-            return Err(refuse("two tokens whose texts make a third", &found));
-        }
+        let known = |text| self.id(text).ok_or_else(|| refuse(text));
+        let (first, second) = (known(left)?, known(right)?);
+        // Merges come in the order of the tokens they make, in most files one or several for each.
+        let is_joined = |at: &u32| {
+            self.texts.get(*at).and_then(|text| text.strip_prefix(left)).is_some_and(|rest| rest == right)
+        };
+        let near = (*guess..guess.saturating_add(3)).find(is_joined);
+        let found = near.or_else(|| self.find(&format!("{left}{right}")));
+        *guess = found.ok_or_else(|| refuse(&format!("{left}{right}")))?;
+        let joined = self.ids.get(*guess as usize).copied().unwrap_or_default();
+        Ok(Pair { left: first, right: second, joined })
     }
-    Ok(())
+}
+
+/// The character that a text consists of.
+fn single(text: &str) -> Option<usize> {
+    let mut chars = text.chars();
+    chars.next().filter(|_| chars.next().is_none()).map(|c| c as usize)
 }
 
 /// The two texts of a merge. A token may begin with a space.
-pub(super) fn pair(merge: &str) -> Option<(&str, &str)> {
-    let (space, _) = merge.char_indices().skip(1).find(|(_, c)| *c == ' ')?;
+pub(super) fn split_pair(merge: &str) -> Option<(&str, &str)> {
+    // No byte of a longer character is a space.
+    let space = 1 + merge.as_bytes().get(1..)?.iter().position(|&byte| byte == b' ')?;
     let (left, right) = (merge.get(..space)?, merge.get(space + 1..)?);
     (!right.is_empty()).then_some((left, right))
 }
