@@ -32,13 +32,14 @@ struct ProbeModel<'a> {
 }
 
 #[derive(Deserialize)]
-struct File {
+struct File<'a> {
     #[serde(default)]
     added_tokens: Vec<AddedEntry>,
     normalizer: Option<Json>,
     pre_tokenizer: Option<Json>,
     post_processor: Option<Json>,
-    model: Model,
+    #[serde(borrow)]
+    model: Model<'a>,
 }
 
 #[derive(Deserialize)]
@@ -56,9 +57,13 @@ struct AddedEntry {
 }
 
 #[derive(Deserialize)]
-struct Model {
-    vocab: VocabEntries,
-    merges: Vec<Merge>,
+struct Model<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    vocab: VocabEntries<'a>,
+    #[serde(borrow)]
+    merges: Vec<Merge<'a>>,
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
@@ -67,21 +72,43 @@ struct Model {
     ignore_merges: Option<bool>,
 }
 
-/// Tokens and ids in the order of the file, repeated keys included.
-struct VocabEntries(Vec<(String, u32)>);
+/// A text of the file, copied only if it is written with escapes: there are a million of them.
+struct Text<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for VocabEntries {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.into())))
+            }
+        }
+        deserializer.deserialize_str(Any)
+    }
+}
+
+/// Tokens and ids in the order of the file, repeated keys included.
+struct VocabEntries<'a>(Vec<(Cow<'a, str>, u32)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for VocabEntries<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
         impl<'de> Visitor<'de> for Entries {
-            type Value = VocabEntries;
+            type Value = VocabEntries<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tokens and their ids")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabEntries, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabEntries<'de>, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
+                while let Some((Text(text), id)) = map.next_entry()? {
+                    entries.push((text, id));
                 }
                 Ok(VocabEntries(entries))
             }
@@ -91,26 +118,28 @@ impl<'de> Deserialize<'de> for VocabEntries {
 }
 
 /// A pair to merge: `["left", "right"]`, or "left right" in older files.
-struct Merge(String, String);
+struct Merge<'a>(Cow<'a, str>, Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Merge {
+impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pair;
         impl<'de> Visitor<'de> for Pair {
-            type Value = Merge;
+            type Value = Merge<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a pair of tokens, or two tokens with a space between")
             }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge<'de>, E> {
                 match text.split_once(' ') {
-                    Some((left, right)) if !right.contains(' ') => Ok(Merge(left.into(), right.into())),
+                    Some((left, right)) if !right.contains(' ') => {
+                        Ok(Merge(Cow::Owned(left.into()), Cow::Owned(right.into())))
+                    }
                     _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
                 }
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merge, A::Error> {
-                let pair = (seq.next_element()?, seq.next_element()?, seq.next_element::<String>()?);
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merge<'de>, A::Error> {
+                let pair = (seq.next_element()?, seq.next_element()?, seq.next_element::<Text<'de>>()?);
                 match pair {
-                    (Some(left), Some(right), None) => Ok(Merge(left, right)),
+                    (Some(Text(left)), Some(Text(right)), None) => Ok(Merge(left, right)),
                     _ => Err(serde::de::Error::invalid_length(0, &self)),
                 }
             }
@@ -119,13 +148,17 @@ impl<'de> Deserialize<'de> for Merge {
     }
 }
 
-fn parse(data: &[u8]) -> Result<File, TextError> {
-    let syntax = |error: serde_json::Error| json::parse_error(WHAT, &error);
-    let probe: Probe<'_> = serde_json::from_slice(data).map_err(syntax)?;
-    if let Some(kind) = probe.model.kind.filter(|kind| kind != "BPE") {
+fn parse(data: &[u8]) -> Result<File<'_>, TextError> {
+    let file: Result<File<'_>, _> = serde_json::from_slice(data);
+    // Models of other types have other fields, so that the type is looked for in what could not be read, too.
+    let kind = match &file {
+        Ok(file) => file.model.kind.clone(),
+        Err(_) => serde_json::from_slice::<Probe<'_>>(data).ok().and_then(|probe| probe.model.kind),
+    };
+    if let Some(kind) = kind.filter(|kind| kind != "BPE") {
         return Err(TextError::unsupported("tokenizer model", kind, "BPE"));
     }
-    serde_json::from_slice(data).map_err(syntax)
+    file.map_err(|error| json::parse_error(WHAT, &error))
 }
 
 /// The vocabulary as GGUF stores it. Its pre-tokenizer must be one that GGUF has a name for.
@@ -150,7 +183,7 @@ pub(super) fn tables(data: &[u8]) -> Result<VocabTables, TextError> {
         pre.ok_or_else(|| TextError::unsupported("pre-tokenizer", patterns.join(" then "), supported))?;
     let mut tables = VocabTables::new(pre);
     for (text, id) in file.model.vocab.0 {
-        tables.set(id, text, TokenType::Normal)?;
+        tables.set(id, text.into_owned(), TokenType::Normal)?;
     }
     for token in file.added_tokens {
         tables.set(
@@ -190,13 +223,13 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
         file.added_tokens.iter().map(|token| (token.content.as_str(), token)).collect();
     let mut tokens = model.vocab.0;
     for (text, id) in &tokens {
-        if let Some(token) = added.get(text.as_str()).filter(|token| token.id != *id) {
+        if let Some(token) = added.get(&**text).filter(|token| token.id != *id) {
             let at = format!("added_tokens, {text:?}");
             return Err(TextError::malformed(WHAT, at, format!("id {id}, as in vocab"), token.id));
         }
     }
     tokens.retain(|(text, _)| {
-        !added.get(text.as_str()).is_some_and(|token| token.special) || model.unk_token.as_ref() == Some(text)
+        !added.get(&**text).is_some_and(|token| token.special) || model.unk_token.as_deref() == Some(text)
     });
     let mut vocabulary = Vocabulary::with_capacity(tokens.len())?;
     tokens.iter().try_for_each(|(text, id)| vocabulary.push(text, *id))?;
@@ -215,10 +248,11 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
         Bpe::new(whole_pieces, form, move || Ok((vocabulary, Merges::Pairs(pairs))))
     } else {
         drop((vocabulary, pairs));
-        let merges = model.merges.into_iter().map(|Merge(left, right)| (left, right)).collect();
+        let merges = model.merges.into_iter().map(|Merge(l, r)| (l.into_owned(), r.into_owned())).collect();
         let fuse_unk = model.fuse_unk.unwrap_or(false);
         let options = Options { whole_pieces, byte_fallback, unk: model.unk_token, fuse_unk };
-        Bpe::with_unknown(tokens.into_iter().collect(), merges, options, form)?
+        let tokens = tokens.into_iter().map(|(text, id)| (text.into_owned(), id)).collect();
+        Bpe::with_unknown(tokens, merges, options, form)?
     };
     let engine = Engine::Bpe(Box::new(bpe));
 
@@ -249,7 +283,7 @@ pub(super) fn read(data: &[u8]) -> Result<Parts, TextError> {
 
 /// All tokens by id; ids without a token are holes.
 fn table(
-    tokens: &[(String, u32)],
+    tokens: &[(Cow<'_, str>, u32)],
     added: &[AddedEntry],
     bytes: bool,
     byte_fallback: bool,
