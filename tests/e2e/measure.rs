@@ -20,6 +20,26 @@ fn perplexity_has_the_documented_shape() {
     assert!(half["perplexity"].as_f64().unwrap() > value, "less context, more surprise: {half} {out}");
 }
 
+/// Against itself a model is no other, and rounding its activations makes it hardly one.
+#[test]
+fn perplexity_against_exact_activations() {
+    let (model, folder) = (smollm2(), puna_tests::folder::Folder::new());
+    let whole = std::fs::read_to_string(fetched("text/genesis.txt")).unwrap();
+    let file = folder.write("part.txt", &whole[..1400]);
+    let against = |more: &[&str]| {
+        let args = ["--file", text(&file), "--ctx", "128", "--against", text(&model), "--json"];
+        puna("perplexity", &model, &[&args[..], more].concat()).json()
+    };
+    let exact = against(&["--activations", "f32"]);
+    assert_eq!(exact["perplexity"], exact["against"]["perplexity"]);
+    assert!(exact["against"]["kl_max"].as_f64().unwrap() < 1e-9, "{exact}");
+    assert_eq!(exact["against"]["same_top"], 1.0);
+    let rounded = against(&[]);
+    let of = |key: &str| rounded["against"][key].as_f64().unwrap();
+    assert_eq!(rounded["against"]["perplexity"], exact["perplexity"]);
+    assert!(of("kl_mean") < 1e-2 && of("same_top") > 0.9, "{rounded}");
+}
+
 /// A text of random letters surprises a random model as much as any other: about the size of the vocabulary.
 #[test]
 fn perplexity_of_a_model_without_meaning() {

@@ -330,13 +330,19 @@ pub(crate) struct DequantArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  puna perplexity MODEL --file book.txt --ctx 512 --json")]
+#[command(
+    after_help = "Examples:\n  puna perplexity MODEL --file book.txt --ctx 512 --json\n  puna perplexity MODEL --file book.txt --against MODEL"
+)]
 pub(crate) struct PerplexityArgs {
     /// A GGUF file or a Hugging Face folder.
     pub(crate) model: PathBuf,
     /// The text.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// Report how far the model's distributions are from this one's, computed with F32 activations: the model itself
+    /// shows what rounding activations costs, another file of it what its format costs.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) against: Option<PathBuf>,
     /// Tokens of a window; the second half of each is scored, a last partial window is left out.
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = positive)]
     pub(crate) ctx: usize,
