@@ -89,3 +89,31 @@ fn an_importance_matrix_pays() {
     let wrong = puna("quantize", &model, &["x.gguf", "--type", "q4_0", "--imatrix", text(&model)]).refusal();
     assert!(wrong.contains("imatrix"), "{wrong}");
 }
+
+/// Fewer bits are further from the model they were made of, in all mixes whose formats have codebooks.
+#[test]
+fn mixes_of_one_to_three_bits() {
+    let folder = puna_tests::folder::Folder::new();
+    let model =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/puna-cli/models/puna-tiny.gguf");
+    let genesis = std::fs::read_to_string(fetched("text/genesis.txt")).unwrap();
+    let (read, asked) = genesis.split_at(genesis.char_indices().nth(30_000).unwrap().0);
+    let (read, asked) = (folder.write("read.txt", read), folder.write("asked.txt", &asked[..6000]));
+    let (imatrix, out) = (folder.path().join("imatrix.gguf"), folder.path().join("out.gguf"));
+    puna("imatrix", &model, &["-f", text(&read), "-o", text(&imatrix), "--json"]).json();
+    let divergence = |mix: &str| {
+        let options = [text(&out), "--type", mix, "--imatrix", text(&imatrix), "--quiet"];
+        puna("quantize", &model, &options).ok();
+        let options = ["--file", text(&asked), "--against", text(&model), "--ctx", "256", "--json"];
+        puna("perplexity", &out, &options).json()["against"]["kl_mean"].as_f64().unwrap()
+    };
+    let mixes = ["q4_k_m", "iq3_m", "iq3_xxs", "iq2_m", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"];
+    let found = mixes.map(|mix| (mix, divergence(mix)));
+    assert!(found.is_sorted_by(|a, b| a.1 < b.1), "{found:?}");
+    assert!(found[0].1 < 0.1 && found[7].1 < 5.0, "{found:?}");
+    // Without the matrix they would be of no use.
+    for mix in ["iq2_xs", "iq1_s"] {
+        let refused = puna("quantize", &model, &[text(&out), "--type", mix]).refusal();
+        assert!(refused.contains("importance matrix"), "{refused}");
+    }
+}

@@ -17,7 +17,8 @@ use crate::{Model, Phase, Progress, options::ProgressFn};
 pub struct Imatrix(pub(crate) puna_llama::Imatrix);
 
 impl Imatrix {
-    /// Reads a file that [`Imatrix::save`] or llama.cpp's `llama-imatrix` wrote (in its GGUF format).
+    /// Reads a file that [`Imatrix::save`] or llama.cpp's `llama-imatrix` wrote, as GGUF or in its old binary format
+    /// (`.dat`).
     ///
     /// # Errors
     /// A file that cannot be read or is no importance matrix.

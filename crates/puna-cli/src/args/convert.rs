@@ -25,8 +25,9 @@ pub(crate) struct QuantizeArgs {
     /// Split over files of at most this many bytes of tensors (K, M, G and T mean powers of 1000): OUT-00001-of-0000N.gguf.
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) split: Option<u64>,
-    /// Weigh errors by this importance matrix: what `puna imatrix` or llama.cpp's llama-imatrix made of the same model.
-    #[arg(long, value_name = "FILE.gguf")]
+    /// Weigh errors by this importance matrix: what `puna imatrix` or llama.cpp's llama-imatrix made of the same model (as
+    /// GGUF or .dat). The mixes iq1_*, iq2_*, iq3_xxs and q2_k_s are not written without.
+    #[arg(long, value_name = "FILE")]
     pub(crate) imatrix: Option<PathBuf>,
     /// Write the vision tower to this file, which goes with the model as --mmproj.
     #[arg(long, value_name = "FILE.gguf")]

@@ -35,6 +35,11 @@ impl Quantizer {
         Self { dtype, tables }
     }
 
+    /// The format.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Packs a row of f32 values.
     ///
     /// `out` must have exactly the bytes of a row of `values.len()` values, which must be whole blocks. `importance` is

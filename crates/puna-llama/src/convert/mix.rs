@@ -34,6 +34,16 @@ pub enum Mix {
     Q6_K,
     IQ4_NL,
     IQ4_XS,
+    IQ1_S,
+    IQ1_M,
+    IQ2_XXS,
+    IQ2_XS,
+    IQ2_S,
+    IQ2_M,
+    IQ3_XXS,
+    IQ3_XS,
+    IQ3_S,
+    IQ3_M,
     TQ1_0,
     TQ2_0,
     /// Routed experts in MXFP4, all else in Q8_0.
@@ -41,7 +51,7 @@ pub enum Mix {
 }
 
 /// Every mix with its name and its number in `general.file_type`.
-const ALL: [(Mix, &str, u32); 23] = [
+const ALL: [(Mix, &str, u32); 33] = [
     (Mix::F32, "f32", 0),
     (Mix::F16, "f16", 1),
     (Mix::BF16, "bf16", 32),
@@ -62,6 +72,16 @@ const ALL: [(Mix, &str, u32); 23] = [
     (Mix::Q6_K, "q6_k", 18),
     (Mix::IQ4_NL, "iq4_nl", 25),
     (Mix::IQ4_XS, "iq4_xs", 30),
+    (Mix::IQ1_S, "iq1_s", 24),
+    (Mix::IQ1_M, "iq1_m", 31),
+    (Mix::IQ2_XXS, "iq2_xxs", 19),
+    (Mix::IQ2_XS, "iq2_xs", 20),
+    (Mix::IQ2_S, "iq2_s", 28),
+    (Mix::IQ2_M, "iq2_m", 29),
+    (Mix::IQ3_XXS, "iq3_xxs", 23),
+    (Mix::IQ3_XS, "iq3_xs", 22),
+    (Mix::IQ3_S, "iq3_s", 26),
+    (Mix::IQ3_M, "iq3_m", 27),
     (Mix::TQ1_0, "tq1_0", 36),
     (Mix::TQ2_0, "tq2_0", 37),
     (Mix::MXFP4_MOE, "mxfp4_moe", 38),
@@ -74,7 +94,9 @@ pub enum Role {
     Embed,
     /// The head, or the embedding table that is also the head.
     Head,
-    /// Queries, keys, gate and up projections.
+    /// The query and key projections.
+    QueryKey,
+    /// Gate and up projections of a dense layer or shared expert.
     Other,
     /// The value projection.
     Value,
@@ -97,6 +119,10 @@ pub struct Place {
     pub layer: usize,
     /// All layers.
     pub n_layers: usize,
+    /// How many down projections stand before it, each expert's stack counted once.
+    pub downs: usize,
+    /// Experts of a layer that has some.
+    pub n_experts: usize,
     /// Query heads to each key/value head.
     pub group: usize,
     /// Whether there is an importance matrix.
@@ -142,6 +168,13 @@ impl Mix {
             Mix::Q6_K => DType::Q6_K,
             Mix::IQ4_NL => DType::IQ4_NL,
             Mix::IQ4_XS => DType::IQ4_XS,
+            Mix::IQ1_S => DType::IQ1_S,
+            Mix::IQ1_M => DType::IQ1_M,
+            Mix::IQ2_XXS => DType::IQ2_XXS,
+            Mix::IQ2_XS | Mix::IQ2_S => DType::IQ2_XS,
+            Mix::IQ2_M => DType::IQ2_S,
+            Mix::IQ3_XXS => DType::IQ3_XXS,
+            Mix::IQ3_XS | Mix::IQ3_S | Mix::IQ3_M => DType::IQ3_S,
             Mix::TQ1_0 => DType::TQ1_0,
             Mix::TQ2_0 => DType::TQ2_0,
         }
@@ -151,8 +184,38 @@ impl Mix {
     /// mixes know of stays F32.
     pub fn of(self, config: &Config, role: Option<(Role, usize)>, n_in: usize, importance: bool) -> DType {
         let Some((role, layer)) = role else { return DType::F32 };
-        let group = config.n_heads / config.n_kv_heads.max(1);
-        self.dtype(Place { role, layer, n_layers: config.n_layers, group, importance }, n_in)
+        let moe = config.moe_layers.iter().take(layer).filter(|moe| **moe).count();
+        let behind_experts = role == Role::Down && config.moe_layers.get(layer) == Some(&true);
+        let place = Place {
+            role,
+            layer,
+            n_layers: config.n_layers,
+            downs: layer + moe + usize::from(behind_experts),
+            n_experts: config.n_experts,
+            group: config.n_heads / config.n_kv_heads.max(1),
+            importance,
+        };
+        self.dtype(place, n_in)
+    }
+
+    /// Whether the format is so coarse that a matrix in it is of no use without an importance matrix: llama.cpp refuses to
+    /// write it, but for the embedding table and the head.
+    pub fn needs_importance(self, dtype: DType, role: Role) -> bool {
+        use DType::*;
+        let coarse =
+            matches!(dtype, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S) || self == Mix::Q2_K_S && dtype == Q2_K;
+        coarse && !matches!(role, Role::Embed | Role::Head)
+    }
+
+    /// The mixes of one and two bits, which share most of their exceptions.
+    fn is_coarse(self) -> bool {
+        use Mix::*;
+        matches!(self, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ2_M)
+    }
+
+    /// Whether the exceptions of a coarse mix are in three bits instead of two.
+    fn is_finer(self) -> bool {
+        matches!(self, Mix::IQ2_S | Mix::IQ2_M)
     }
 
     /// The format of a matrix whose rows have `n_in` values.
@@ -162,26 +225,58 @@ impl Mix {
             return base;
         }
         let wanted = match place.role {
-            Role::Embed | Role::Other => base,
+            Role::Embed => self.embed(),
+            Role::QueryKey => self.query_key(),
+            Role::Other | Role::Experts if self == Mix::IQ3_XS && place.in_middle() => DType::IQ3_XXS,
+            Role::Other => base,
             Role::Head if base == DType::Q8_0 || !n_in.is_multiple_of(256) => DType::Q8_0,
+            Role::Head if self.is_coarse() || self == Mix::IQ3_XXS => DType::Q5_K,
             Role::Head => DType::Q6_K,
-            Role::Experts if self == Mix::MXFP4_MOE => DType::MXFP4,
-            Role::ExpertsDown if self == Mix::MXFP4_MOE => DType::MXFP4,
+            Role::Experts | Role::ExpertsDown if self == Mix::MXFP4_MOE => DType::MXFP4,
             Role::Experts => base,
             Role::Value => self.value(place),
-            Role::AttnOut => match self {
-                Mix::Q2_K | Mix::Q2_K_S => DType::Q3_K,
-                Mix::Q3_K_M => DType::Q4_K,
-                Mix::Q3_K_L => DType::Q5_K,
-                _ => base,
-            },
+            Role::AttnOut => self.attn_out(),
             Role::Down | Role::ExpertsDown => self.down(place),
         };
         fallback(wanted, n_in)
     }
 
+    fn embed(self) -> DType {
+        match self {
+            Mix::IQ1_S | Mix::IQ1_M | Mix::IQ2_XXS | Mix::IQ2_XS => DType::Q2_K,
+            Mix::IQ2_S | Mix::IQ2_M | Mix::IQ3_XXS => DType::IQ3_S,
+            Mix::TQ1_0 | Mix::TQ2_0 => DType::Q4_K,
+            _ => self.base(),
+        }
+    }
+
+    fn query_key(self) -> DType {
+        match self {
+            Mix::IQ3_XXS => DType::IQ2_S,
+            Mix::IQ3_XS => DType::IQ3_XXS,
+            _ => self.base(),
+        }
+    }
+
+    fn attn_out(self) -> DType {
+        match self {
+            Mix::Q2_K | Mix::Q2_K_S => DType::Q3_K,
+            Mix::Q3_K_M | Mix::IQ3_M => DType::Q4_K,
+            Mix::Q3_K_L => DType::Q5_K,
+            Mix::IQ1_S | Mix::IQ1_M => DType::IQ2_XXS,
+            Mix::IQ2_S | Mix::IQ2_M | Mix::IQ3_XXS => DType::IQ3_S,
+            _ => self.base(),
+        }
+    }
+
     fn value(self, place: Place) -> DType {
         match self {
+            _ if self.is_coarse() && (place.group >= 4 || place.n_experts >= 4) => DType::Q4_K,
+            _ if self.is_finer() => DType::IQ3_S,
+            _ if self.is_coarse() => DType::Q2_K,
+            Mix::IQ3_XXS | Mix::IQ3_XS | Mix::IQ3_S if place.group >= 4 => DType::Q4_K,
+            Mix::IQ3_XXS if !place.importance => DType::IQ3_S,
+            Mix::IQ3_M => DType::Q4_K,
             Mix::Q2_K if place.group >= 4 => DType::Q4_K,
             Mix::Q2_K => DType::Q3_K,
             Mix::Q2_K_S if place.group >= 4 => DType::Q4_K,
@@ -196,9 +291,20 @@ impl Mix {
     }
 
     fn down(self, place: Place) -> DType {
-        let Place { layer, n_layers, importance, .. } = place;
+        let Place { layer, n_layers, importance, downs, .. } = place;
         let early = layer < n_layers / 8;
         match self {
+            // Counted in matrices, not in layers: where there are experts, half as many layers.
+            _ if self.is_coarse() && downs < n_layers / 8 => {
+                if self.is_finer() {
+                    DType::IQ3_S
+                } else {
+                    DType::Q2_K
+                }
+            }
+            Mix::IQ3_XXS if early && !importance => DType::Q4_K,
+            Mix::IQ3_XXS if !importance => DType::Q3_K,
+            Mix::IQ3_M if early => DType::Q4_K,
             Mix::Q2_K => DType::Q3_K,
             Mix::Q2_K_S if early => DType::Q4_K,
             Mix::Q3_K_M if layer < n_layers / 16 => DType::Q5_K,
@@ -215,6 +321,11 @@ impl Mix {
 }
 
 impl Place {
+    /// Layers that are neither in the first nor in the last eighth.
+    fn in_middle(&self) -> bool {
+        (self.n_layers / 8..7 * self.n_layers / 8).contains(&self.layer)
+    }
+
     /// Layers that get more bits: the first and the last eighth, and every third between.
     fn matters(&self) -> bool {
         let (i, eighth) = (self.layer, self.n_layers / 8);
@@ -229,6 +340,8 @@ fn fallback(wanted: DType, n_in: usize) -> DType {
     }
     let smaller = match wanted {
         DType::Q2_K | DType::Q3_K | DType::IQ4_XS => DType::IQ4_NL,
+        DType::IQ1_S | DType::IQ1_M | DType::IQ2_XXS | DType::IQ2_XS | DType::IQ2_S => DType::IQ4_NL,
+        DType::IQ3_XXS | DType::IQ3_S => DType::IQ4_NL,
         DType::Q4_K => DType::Q5_0,
         DType::Q5_K => DType::Q5_1,
         DType::Q6_K => DType::Q8_0,
@@ -243,7 +356,12 @@ mod tests {
     use super::*;
 
     fn scout(mix: Mix, role: Role) -> impl Fn(usize) -> DType {
-        move |layer| mix.dtype(Place { role, layer, n_layers: 48, group: 5, importance: false }, 5120)
+        move |layer| {
+            let downs = 2 * layer + usize::from(role == Role::Down);
+            let place =
+                Place { role, layer, n_layers: 48, downs, n_experts: 16, group: 5, importance: false };
+            mix.dtype(place, 5120)
+        }
     }
 
     /// The mixes of a Scout, layer by layer.
@@ -265,8 +383,26 @@ mod tests {
             assert_eq!(scout(Mix::Q2_K, Role::Value)(i), DType::Q4_K);
             assert_eq!(scout(Mix::Q2_K, Role::Down)(i), DType::Q3_K);
             assert_eq!(scout(Mix::Q2_K, Role::AttnOut)(i), DType::Q3_K);
+            assert_eq!(scout(Mix::IQ2_XS, Role::ExpertsDown)(i), before(3, DType::Q2_K, DType::IQ2_XS));
+            assert_eq!(scout(Mix::IQ2_M, Role::Down)(i), before(3, DType::IQ3_S, DType::IQ2_S));
+            assert_eq!(scout(Mix::IQ1_S, Role::AttnOut)(i), DType::IQ2_XXS);
+            assert_eq!(scout(Mix::IQ1_M, Role::Value)(i), DType::Q4_K);
+            assert_eq!(scout(Mix::IQ3_XXS, Role::QueryKey)(i), DType::IQ2_S);
+            assert_eq!(scout(Mix::IQ3_XXS, Role::Down)(i), before(6, DType::Q4_K, DType::Q3_K));
+            let ends = |i: usize| !(6..42).contains(&i);
+            let iq3_xs = if ends(i) { DType::IQ3_S } else { DType::IQ3_XXS };
+            assert_eq!(scout(Mix::IQ3_XS, Role::Experts)(i), iq3_xs);
+            assert_eq!(scout(Mix::IQ3_M, Role::ExpertsDown)(i), before(6, DType::Q4_K, DType::IQ3_S));
             assert_eq!(scout(Mix::MXFP4_MOE, Role::Experts)(i), DType::MXFP4);
             assert_eq!(scout(Mix::MXFP4_MOE, Role::Down)(i), DType::Q8_0);
+        }
+        for (mix, head, embed) in [
+            (Mix::IQ1_S, DType::Q5_K, DType::Q2_K),
+            (Mix::IQ2_M, DType::Q5_K, DType::IQ3_S),
+            (Mix::IQ3_XXS, DType::Q5_K, DType::IQ3_S),
+            (Mix::IQ3_M, DType::Q6_K, DType::IQ3_S),
+        ] {
+            assert_eq!((scout(mix, Role::Head)(0), scout(mix, Role::Embed)(0)), (head, embed));
         }
         for mix in [Mix::Q4_0, Mix::Q2_K, Mix::Q4_K_M, Mix::IQ4_XS] {
             assert_eq!((scout(mix, Role::Head)(0), scout(mix, Role::Embed)(0)), (DType::Q6_K, mix.base()));
@@ -276,13 +412,22 @@ mod tests {
 
     #[test]
     fn rows_that_are_no_whole_blocks_fall_back() {
-        let place = Place { role: Role::Other, layer: 0, n_layers: 30, group: 3, importance: false };
+        let place = Place {
+            role: Role::Other,
+            layer: 0,
+            n_layers: 30,
+            downs: 0,
+            n_experts: 0,
+            group: 3,
+            importance: false,
+        };
         for (mix, n_in, expected) in [
             (Mix::Q4_K_M, 576, DType::Q5_0),
             (Mix::Q5_K_M, 576, DType::Q5_1),
             (Mix::Q6_K, 576, DType::Q8_0),
             (Mix::Q2_K, 576, DType::IQ4_NL),
             (Mix::TQ1_0, 576, DType::Q4_0),
+            (Mix::IQ1_M, 576, DType::IQ4_NL),
             (Mix::Q4_K_M, 40, DType::F16),
             (Mix::Q8_0, 40, DType::F16),
             (Mix::BF16, 40, DType::BF16),

@@ -23,12 +23,15 @@ const CHUNKS_KEY: &str = "imatrix.chunk_count";
 const SIZE_KEY: &str = "imatrix.chunk_size";
 
 impl Imatrix {
-    /// Takes the bytes of a file.
+    /// Takes the bytes of a file, in this format or in llama.cpp's old binary one.
     ///
     /// # Errors
     /// A file of another kind, a tensor without its partner, shapes that do not fit each other, values that are no sums of
     /// squares.
     pub fn read(file: &Region, limits: &Limits) -> Result<Imatrix> {
+        if !Gguf::is_gguf(file.bytes()) {
+            return Self::read_legacy(file.bytes());
+        }
         let set = GgufSet::join(vec![Gguf::read(file.bytes(), limits)?], limits)?;
         let kind = set.metadata.find::<&str>(TYPE_KEY)?.unwrap_or("none");
         if kind != "imatrix" {

@@ -2,10 +2,11 @@
 //!
 //! The error of a weight is multiplied by the activation of its column, so a quantiser that weighs errors by the mean
 //! square of the activations loses less of what the model computes. [`Imatrix::collect`] sums those squares while a model
-//! reads a text; [`Imatrix::read`] and [`Imatrix::write`] exchange them with llama.cpp (`llama-imatrix`, GGUF format).
+//! reads a text; [`Imatrix::read`] and [`Imatrix::write`] exchange them with llama.cpp (`llama-imatrix`).
 
 mod collect;
 mod file;
+mod legacy;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -86,6 +87,11 @@ impl Imatrix {
         self.entries.is_empty()
     }
 
+    /// Whether it knows the tensor of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
     /// Names, in order, with columns, sums of squares and counts of rows (one, or one for each expert).
     pub fn iter(&self) -> impl Iterator<Item = (&str, usize, &[f32], &[f32])> {
         self.entries.iter().map(|(name, e)| (name.as_str(), e.n_in, &e.sums[..], &e.counts[..]))
@@ -107,6 +113,14 @@ impl Imatrix {
             let one = entry.means()?;
             let mut all = with_capacity(n_mats.saturating_mul(n_in))?;
             (0..n_mats).for_each(|_| all.extend_from_slice(&one));
+            return Ok(Some(all));
+        }
+        // The old binary format does not say how many matrices its values are of.
+        if found.0 == 1 && n_mats.checked_mul(n_in) == Some(found.1) {
+            let mut all = entry.means()?;
+            // What an expert met is unknown if it met nothing.
+            let met_nothing = |means: &&mut [f32]| means.iter().all(|mean| *mean == 0.0);
+            all.chunks_exact_mut(n_in.max(1)).filter(met_nothing).for_each(|means| means.fill(1.0));
             return Ok(Some(all));
         }
         let expected = format!("{n_mats} x {n_in} columns, as the model has");

@@ -280,3 +280,46 @@ fn files_that_are_none_are_refused() {
     }
     assert!(read(vec![1, 2, 3]).is_err());
 }
+
+/// A file of before GGUF: one tensor of two columns that was met four times, and one of two experts.
+fn legacy() -> Vec<u8> {
+    let mut file = Vec::new();
+    let int = |v: i32, file: &mut Vec<u8>| file.extend(v.to_le_bytes());
+    int(2, &mut file);
+    for (name, values) in [("a", &[8.0f32, 2.0][..]), ("e", &[4.0, 8.0, 0.0, 0.0])] {
+        int(name.len() as i32, &mut file);
+        file.extend(name.as_bytes());
+        int(4, &mut file);
+        int(values.len() as i32, &mut file);
+        file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    }
+    int(7, &mut file);
+    int(5, &mut file);
+    file.extend(b"x.txt");
+    file
+}
+
+#[test]
+fn the_old_binary_format_is_read() {
+    let read = |file: &[u8]| Imatrix::read(&Region::from_vec(file.to_vec()), &Limits::default());
+    let imatrix = read(&legacy()).unwrap();
+    assert_eq!((imatrix.len(), imatrix.chunks, &imatrix.datasets[..]), (2, 7, &[String::from("x.txt")][..]));
+    assert_eq!(imatrix.weights("a", 1, 2).unwrap().unwrap(), [2.0, 0.5]);
+    // An expert that met nothing has ones.
+    assert_eq!(imatrix.weights("e", 2, 2).unwrap().unwrap(), [1.0, 2.0, 1.0, 1.0]);
+    assert!(imatrix.weights("e", 3, 2).is_err());
+    // The oldest files end before the number of chunks; cut anywhere else, they are refused.
+    let (file, end) = (legacy(), legacy().len() - 13);
+    assert_eq!(read(&file[..end]).unwrap().chunks, 0);
+    for cut in (0..file.len()).filter(|cut| *cut != end) {
+        assert!(read(&file[..cut]).is_err(), "{cut}");
+    }
+    for (at, value) in [(0, -1i32), (0, 3), (4, -1), (4, 1 << 30), (9, 0), (9, -4), (13, 0), (13, 1 << 30)] {
+        let mut bad = file.clone();
+        bad[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        assert!(read(&bad).is_err(), "{value} at {at}");
+    }
+    let mut nan = file.clone();
+    nan[17..21].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(read(&nan).is_err());
+}

@@ -4,7 +4,7 @@
 use super::Result;
 use crate::seeded::{element, hash};
 use puna_core::DType;
-use puna_core::quant::quantize_row;
+use puna_core::quant::Quantizer;
 use std::collections::HashMap;
 
 /// Values of a piece: whole blocks of every format.
@@ -47,10 +47,10 @@ impl Pool {
         let piece =
             dtype.row_bytes(PIECE).ok_or_else(|| format!("{dtype}: blocks that do not divide {PIECE}"))?;
         let mut bytes = vec![0; piece * pieces as usize];
-        let start = element(seed, u32::MAX);
+        let (start, quantizer) = (element(seed, u32::MAX), Quantizer::new(dtype));
         for (at, bytes) in (0..).step_by(PIECE).zip(bytes.chunks_exact_mut(piece)) {
             let values: [f32; PIECE] = std::array::from_fn(|i| normal(start, at + i as u32) * deviation);
-            quantize_row(dtype, &values, None, bytes)?;
+            quantizer.row(&values, None, bytes)?;
         }
         Ok(Pool { bytes, piece, pieces })
     }

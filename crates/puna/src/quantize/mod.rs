@@ -12,12 +12,13 @@ use crate::package::{FormatUse, Package, Watch, limits};
 use crate::{Cancel, Imatrix, LoadOptions, Phase, Progress};
 use output::{Output, Shard};
 use puna_core::DType;
-use puna_core::quant::{QuantError, quantize_row};
+use puna_core::quant::{QuantError, Quantizer};
 use puna_cpu::ThreadPool;
 use puna_format::gguf::Metadata;
 use puna_llama::convert::mix::Mix;
 use puna_llama::convert::{Export, OutTensor};
 use puna_llama::{LoadWatch, VisionConfig};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::String;
@@ -80,6 +81,7 @@ pub fn quantize(
     let (config, weighted) = (&export.config, options.imatrix.is_some());
     let dtype = |t: &OutTensor| options.mix.of(config, t.role, t.width(), weighted);
     let plan: Vec<(&OutTensor, DType)> = export.tensors.iter().map(|t| (t, dtype(t))).collect();
+    require_importance(&plan, options)?;
     let out = Output::create(output, input, metadata, &plan, options.split_bytes)?;
 
     let tower =
@@ -143,6 +145,24 @@ fn tower_output<'a>(
     Output::create(path, input, metadata, plan, None)
 }
 
+/// Refuses to write matrices of one or two bits without knowing which of their columns matter, unless they are that
+/// already.
+fn require_importance(plan: &[(&OutTensor, DType)], options: &QuantizeOptions) -> Result<(), Error> {
+    for (tensor, dtype) in plan {
+        let coarse = tensor.role.is_some_and(|(role, _)| options.mix.needs_importance(*dtype, role));
+        let known = |imatrix: &Imatrix| imatrix.0.knows(&tensor.name);
+        if coarse && tensor.dtype() != Some(*dtype) && !options.imatrix.as_ref().is_some_and(known) {
+            let message = format_args!(
+                "type {}: expected an importance matrix that knows every tensor, found none for this one: it would be of \
+                 no use in {dtype} (`puna imatrix` makes one)",
+                options.mix.name()
+            );
+            return Err(Error::input(message).at(&tensor.name));
+        }
+    }
+    Ok(())
+}
+
 fn threads(options: &LoadOptions) -> Result<usize, Error> {
     match options.threads {
         Some(0) => Err(Error::input("threads: expected at least 1, found 0")),
@@ -172,11 +192,14 @@ impl Work<'_> {
         plan: &[(&OutTensor, DType)],
         out: &Output<'_>,
     ) -> Result<(), Error> {
+        // One for each format: some have large tables.
+        let mut quantizers: BTreeMap<DType, Quantizer> = BTreeMap::new();
         for i in 0..out.shards() {
             let mut shard = out.shard(i)?;
             for (tensor, dtype) in plan.get(shard.tensors()).unwrap_or_default() {
                 let importance = importance(imatrix, tensor, *dtype)?;
-                self.tensor(export, tensor, *dtype, importance.as_deref(), &mut shard)?;
+                let quantizer = quantizers.entry(*dtype).or_insert_with(|| Quantizer::new(*dtype));
+                self.tensor(export, tensor, quantizer, importance.as_deref(), &mut shard)?;
             }
             shard.finish()?;
         }
@@ -188,7 +211,7 @@ impl Work<'_> {
         &mut self,
         export: &Export<C>,
         tensor: &OutTensor,
-        dtype: DType,
+        quantizer: &Quantizer,
         importance: Option<&[f32]>,
         shard: &mut Shard<'_>,
     ) -> Result<(), Error> {
@@ -206,7 +229,7 @@ impl Work<'_> {
             };
             let chunks: Vec<Range<usize>> =
                 (0..self.pool.n_threads()).map_while(|_| next(&mut first)).collect();
-            let chunk = |rows| chunk(export, tensor, dtype, importance, rows);
+            let chunk = |rows| chunk(export, tensor, quantizer, importance, rows);
             for bytes in convert(&self.pool, &chunks, &chunk)? {
                 shard.write(&tensor.name, &bytes)?;
                 self.done += bytes.len() as u64;
@@ -253,10 +276,11 @@ fn convert(
 fn chunk<C>(
     export: &Export<C>,
     tensor: &OutTensor,
-    dtype: DType,
+    quantizer: &Quantizer,
     importance: Option<&[f32]>,
     rows: Range<usize>,
 ) -> Result<Vec<u8>, Error> {
+    let dtype = quantizer.dtype();
     let width = tensor.width();
     let row_bytes = dtype.row_bytes(width).unwrap_or(0);
     let refused = |_| {
@@ -281,7 +305,7 @@ fn chunk<C>(
     for (row, (values, bytes)) in rows.zip(packed) {
         let of_mat = |all| <[f32]>::chunks_exact(all, width.max(1)).nth(row / rows_of_mat);
         let failed = |e: QuantError| Error::unsupported(e).at(&tensor.name);
-        quantize_row(dtype, values, importance.and_then(of_mat), bytes).map_err(failed)?;
+        quantizer.row(values, importance.and_then(of_mat), bytes).map_err(failed)?;
     }
     Ok(bytes)
 }

@@ -91,8 +91,9 @@ impl QuantizeOptions {
         self
     }
 
-    /// Weighs errors by an importance matrix of the same model, in the formats Q2_K to Q6_K, Q4_0 to Q5_1, IQ4_NL and
-    /// IQ4_XS. Tensors that it does not know are written without.
+    /// Weighs errors by an importance matrix of the same model, in the formats Q2_K to Q6_K, Q4_0 to Q5_1 and IQ1 to
+    /// IQ4. Tensors that it does not know are written without, but for those in IQ1 and IQ2 (and in Q2_K, of the mix
+    /// `q2_k_s`), which are refused.
     #[must_use]
     pub fn imatrix(mut self, imatrix: Imatrix) -> Self {
         self.imatrix = Some(imatrix);
