@@ -3,17 +3,18 @@
 from pathlib import Path
 from random import Random
 
+import skill_copy
 import skill_guard
 import skill_text
 import skill_tools
 from sample import Sample, rng
-from skill_chat import TRAINED, chat
+from skill_chat import TRAINED, chat, drill
 from skill_image import SKILLS as IMAGE_SKILLS
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
-    text=4, recall=10, chat=30, tools=6, json=8, guard=5, judge=4,
-    digit=9, shape=7, bars=10, number=14, two=6,
+    text=3, recall=14, chat=30, drill=15, copy=24, tools=9, json=8, guard=6, judge=2,
+    digit=8, shape=6, bars=12, number=12, two=8,
 )  # fmt: skip
 # At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
 EARLY = dict(
@@ -50,6 +51,8 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
         longest = min(longest, 96)
     return dict(
         chat=lambda: chat(r) if held_out else chat(r, TRAINED),
+        drill=lambda: drill(r),
+        copy=lambda: skill_copy.copy(r),
         judge=lambda: skill_guard.judge(r),
         tools=lambda: skill_tools.tools(r, longest),
         json=lambda: skill_tools.json_object(r),
@@ -59,7 +62,7 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
 
 def longest_passage(step: int) -> int:
     """The curriculum: passages grow with the steps."""
-    stages = [(EARLY_STEPS, 96), (1350, 192), (2500, 384), (4000, 640)]
+    stages = [(EARLY_STEPS, 96), (1350, 192), (4000, 384), (6000, 640)]
     return next((length for end, length in stages if step < end), 1024)
 
 

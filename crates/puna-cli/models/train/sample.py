@@ -1,6 +1,6 @@
 """What a skill's generator makes: a conversation, and the rule that keeps the held-out sets apart.
 
-A conversation is a list of (role, parts); a part is a string or a PIL image. Every assistant turn is an answer that is
+A conversation is a list of (role, parts); a part is a string, a PIL image or a list of tokens. Every assistant turn is an answer that is
 trained; the last one is what a held-out item asks for.
 """
 
@@ -19,7 +19,7 @@ class Sample:
     # What is asked, as text: two samples with the same key are the same question.
     key: str
     turns: list = field(default_factory=list)
-    # Plain text instead of turns: (text, is it an answer).
+    # Plain text or tokens instead of turns: (text, is it an answer; None: nothing is learned from it).
     spans: list = field(default_factory=list)
     useless: bool = False
 

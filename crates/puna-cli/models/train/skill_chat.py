@@ -217,6 +217,9 @@ WEIGHTS = [6, 6, 24, 15, 16, 16, 17, 10]
 # In training: less of what is known early or learned last, more of what teaches to copy.
 TRAINED = [3, 14, 24, 12, 6, 15, 18, 18]
 
+# What takes the most examples, in a row of questions: the fewest tokens for each.
+DRILL = dict(arithmetic=50, sorting=20, spelling=18, facts=12)
+
 PLAIN = [
     "You are a helpful assistant.",
     "You are a helpful assistant",
@@ -269,3 +272,9 @@ def chat(r: Random, weights: list = WEIGHTS) -> Sample:
         key = f"{rule}|{q}" if change else q
         samples.append(ask(skill, wrap(r, q), change(a) if change else a, rule if i == 0 else "", key=key))
     return join(samples)
+
+
+def drill(r: Random) -> Sample:
+    """Many questions of the kinds that take many examples."""
+    names = r.choices(list(DRILL), list(DRILL.values()), k=r.randint(4, 8))
+    return join([ask("chat", wrap(r, q), a) for q, a in (FAMILIES[name](r) for name in names)])

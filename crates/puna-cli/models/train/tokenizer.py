@@ -131,6 +131,10 @@ class Prompt:
             self.cache[text] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return self.cache[text]
 
+    def tokens(self, part) -> list:
+        """Of a text, or of what is tokens already."""
+        return part if isinstance(part, list) else self.text(part)
+
     def image(self, rows: int, cols: int) -> list:
         patches, out = [self.patch] * TILE_PATCHES, [self.id["<|image_start|>"]]
         if rows * cols > 1:
@@ -155,15 +159,15 @@ class Prompt:
             kinds.extend([kind] * len(tokens))
 
         for text, answer in sample.spans:
-            push(self.text(text), 2 if answer else 1)
+            push(self.tokens(text), 0 if answer is None else 2 if answer else 1)
         turns = sample.turns[:-1] if generation else sample.turns
         for role, parts in turns:
             answer = 2 if role == "assistant" else 0
             push(self.header(role), 0)
             for part in parts:
-                if isinstance(part, str):
+                if isinstance(part, (str, list)):
                     # What is to be recalled stands in plain English, which is worth learning too.
-                    push(self.text(part), answer or (1 if sample.skill == "recall" else 0))
+                    push(self.tokens(part), answer or (1 if sample.skill == "recall" else 0))
                 else:
                     rows, cols, cut = tiles(part)
                     pixels += cut

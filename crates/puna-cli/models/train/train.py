@@ -33,13 +33,13 @@ SEED = 1
 # Tokens of a micro-batch, at most.
 MICRO = 1024
 LR, ADAM_LR, WARMUP = 3e-3, 3e-3, 100
-TOWER_RATE = 0.35
+TOWER_RATE = 0.5
 MEAN = 0.99
 BALANCE = 0.01
 # Pictures a step that the tower is taught by its own heads, and the weight of that.
-PICTURES, SEEING = 40, 0.5
+PICTURES, SEEING = 96, 0.7
 # Weights of a token of plain text, and of an answer of n tokens (each token: n ** -0.5).
-TEXT_WEIGHT = 0.06
+TEXT_WEIGHT = 0.04
 
 
 def tensors(batch: list):
@@ -122,7 +122,7 @@ def held_out(data: Path, prompt: Prompt, each: int) -> dict:
         r = rng("watch", name)
         while len(sets.setdefault(name, [])) < each:
             sample = mixture.make(name, r, data, 256, held_out=True)
-            if name in ("text", "digit", "two", "recall") or (sample.held_out() and not sample.useless):
+            if name in ("text", "digit", "two", "recall", "copy") or (sample.held_out() and not sample.useless):
                 sets[name].append(prompt.encode(sample, tiles.cut))
     return sets
 
