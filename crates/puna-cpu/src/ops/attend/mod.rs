@@ -160,14 +160,23 @@ fn visit(
 ) {
     let kv = op.kv;
     let tokens = kv.block_tokens as u64;
+    // How many keys from `key` on and before `end` go together, and where they are.
+    let at = |key: u64, end: u64| {
+        let slot = key - kv.first;
+        let len = end.saturating_sub(key).min(tokens - slot % tokens).min(KEYS as u64);
+        let block = usize::try_from(slot / tokens).ok().and_then(|b| kv.blocks.get(b));
+        let storage = block.and_then(|b| buffers.get(OP, "key/value block", *b).ok());
+        (len, storage.and_then(|s| key_values(s, kv, head, (slot % tokens) as usize, len as usize)))
+    };
     let mut key = keys.start;
     while key < keys.end {
-        let slot = key - kv.first;
-        let len = (keys.end - key).min(tokens - slot % tokens).min(KEYS as u64);
-        let block = usize::try_from(slot / tokens).ok().and_then(|b| kv.blocks.get(b));
-        if let Some(storage) = block.and_then(|b| buffers.get(OP, "key/value block", *b).ok())
-            && let Some([k, v]) = key_values(storage, kv, head, (slot % tokens) as usize, len as usize)
-        {
+        let (len, found) = at(key, keys.end);
+        if let Some([k, v]) = found {
+            // What follows is often the next block's, and past the end of this part most likely this thread's next.
+            let ahead = match at(key + len, op.pos + rows.end as u64) {
+                (1.., Some([Vectors::F16(k), Vectors::F16(v)])) => [k, v],
+                _ => [&[][..]; 2],
+            };
             let (pos, window, group) = (op.pos, op.window, shape.group);
             // Which of these keys a row sees.
             let visible = |row: usize| {
@@ -186,6 +195,7 @@ fn visit(
                     rows: rows.clone(),
                     group,
                     visible,
+                    ahead,
                 },
             );
         }

@@ -9,10 +9,16 @@
 //! | made F32 in memory first, 32 keys a step | 72 to 80 | 109 to 112 |
 //! | the same, 16 keys | 55 | 84 |
 //! | as they are multiplied, 32 keys | 45 to 50 | 92 to 128 |
-//! | the same, 16 keys, asking 8 KiB ahead | 41 | 63 |
+//! | the same, 16 keys | 54 | 118 to 130 |
+//! | the same, asking 8 KiB ahead for keys and values while scores are taken | 46 to 58 | 87 to 104 |
+//! | asking for the next step, keys while scores are taken and values while they are summed | 45 to 63 | 57 to 70 |
 //!
-//! Asking 2 KiB ahead 68, 16 KiB 92, not at all 93. With thirty query vectors, which could share what was made F32 once,
-//! the two ways take the same.
+//! The last three lines are of one busier day, medians of runs in turns, when a plain read took 46 to 54. Asking two steps
+//! ahead 65 to 71, three 71 to 72. There each line was asked for among the multiply-adds that sum values; in the op that
+//! cost registers, so it now happens between runs of them. The whole op on Zen 3, three runs (`roofline --attend 1,2`):
+//! 5.2 to 5.6 GB/s of the 9.5 to 10.1 that one thread reads, 9.6 to 10.1 of the 16.1 to 19.8 that two do. What it lacks to
+//! the loop by itself is not known. With thirty query vectors, which could share what was made F32 once, the two ways take
+//! the same.
 
 use super::Vectors;
 use crate::ops::simd::{Kernel, Simd};
@@ -23,8 +29,6 @@ use half::f16;
 
 /// Keys of a step at most. Their vectors stay in the L1 cache with those of the queries and their sums.
 pub(super) const KEYS: usize = 16;
-/// How far ahead of the F16 vectors in use others of the same head are asked for, in values.
-const AHEAD: usize = 4096;
 /// Vectors are padded with zeros to a multiple of this: two of the widest registers.
 pub(super) const PAD: usize = 32;
 
@@ -138,6 +142,8 @@ pub(super) struct Step<'s, 'a, F> {
     pub(super) rows: Range<usize>,
     pub(super) group: usize,
     pub(super) visible: F,
+    /// Keys and values of the step that follows, if it is known: memory gives them while this one computes.
+    pub(super) ahead: [&'s [f16]; 2],
 }
 
 impl<F: Fn(usize) -> Option<Range<usize>>> Kernel for Step<'_, '_, F> {
@@ -175,7 +181,7 @@ impl<F: Fn(usize) -> Option<Range<usize>>> Step<'_, '_, F> {
                 (_, Some(keys)) => (i * group..(i + 1) * group, keys),
                 _ => continue,
             };
-            part(s, self.state, k, v, queries, keys);
+            part(s, self.state, [k, v], self.ahead, queries, keys);
         }
     }
 }
@@ -189,10 +195,6 @@ trait Element: Copy {
     /// # Safety
     /// `from` is readable for `N` values.
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::V;
-
-    /// Asks for `n` values that will be read soon, wherever they are.
-    #[inline(always)]
-    fn prefetch<S: Simd>(_: S, _: *const Self, _n: usize) {}
 }
 
 impl Element for f16 {
@@ -202,12 +204,6 @@ impl Element for f16 {
     unsafe fn load<S: Simd>(s: S, from: *const f16) -> S::V {
         // SAFETY: by the contract of this function.
         unsafe { s.load_f16(from) }
-    }
-    #[inline(always)]
-    fn prefetch<S: Simd>(s: S, from: *const f16, n: usize) {
-        for line in (0..n).step_by(32) {
-            s.prefetch(from.wrapping_add(line));
-        }
     }
 }
 
@@ -221,13 +217,23 @@ impl Element for f32 {
     }
 }
 
+/// Asks for the cache lines that begin within `values` of `ahead`, which will be read soon.
+#[inline(always)]
+fn prefetch<S: Simd>(s: S, ahead: &[f16], values: Range<usize>) {
+    if !ahead.is_empty() {
+        for line in (values.start.next_multiple_of(32)..values.end).step_by(32) {
+            s.prefetch(ahead.as_ptr().wrapping_add(line));
+        }
+    }
+}
+
 /// Query vectors `queries` against the keys `keys` of this step, all of which they see.
 #[inline(always)]
 fn part<S: Simd, E: Element>(
     s: S,
     state: &mut State<'_>,
-    k: &[E],
-    v: &[E],
+    [k, v]: [&[E]; 2],
+    ahead: [&[f16]; 2],
     queries: Range<usize>,
     keys: Range<usize>,
 ) {
@@ -239,14 +245,16 @@ fn part<S: Simd, E: Element>(
         // Even shares: seven are four and three rather than six and one.
         let m = left.div_ceil(left.div_ceil(E::TOGETHER));
         let (queries, n) = (i..i + m, keys.len());
+        // Once for all queries.
+        let ahead = if i == 0 { ahead } else { [&[][..]; 2] };
         match m {
-            1 => together::<S, E, 1, 8>(s, state, k, v, queries, n),
-            2 => together::<S, E, 2, 4>(s, state, k, v, queries, n),
-            _ if const { E::TOGETHER == 3 } => together::<S, E, 3, 2>(s, state, k, v, queries, n),
-            3 => together::<S, E, 3, 2>(s, state, k, v, queries, n),
-            4 => together::<S, E, 4, 2>(s, state, k, v, queries, n),
-            5 => together::<S, E, 5, 2>(s, state, k, v, queries, n),
-            _ => together::<S, E, 6, 2>(s, state, k, v, queries, n),
+            1 => together::<S, E, 1, 8>(s, state, [k, v], ahead, queries, n),
+            2 => together::<S, E, 2, 4>(s, state, [k, v], ahead, queries, n),
+            _ if const { E::TOGETHER == 3 } => together::<S, E, 3, 2>(s, state, [k, v], ahead, queries, n),
+            3 => together::<S, E, 3, 2>(s, state, [k, v], ahead, queries, n),
+            4 => together::<S, E, 4, 2>(s, state, [k, v], ahead, queries, n),
+            5 => together::<S, E, 5, 2>(s, state, [k, v], ahead, queries, n),
+            _ => together::<S, E, 6, 2>(s, state, [k, v], ahead, queries, n),
         }
         i += m;
     }
@@ -257,8 +265,8 @@ fn part<S: Simd, E: Element>(
 fn together<S: Simd, E: Element, const Q: usize, const K: usize>(
     s: S,
     state: &mut State<'_>,
-    k: &[E],
-    v: &[E],
+    [k, v]: [&[E]; 2],
+    ahead: [&[f16]; 2],
     queries: Range<usize>,
     n: usize,
 ) {
@@ -266,22 +274,20 @@ fn together<S: Simd, E: Element, const Q: usize, const K: usize>(
     let vectors = queries.start * padded..queries.end * padded;
     let w = &mut state.weights[queries.start * KEYS..queries.end * KEYS];
     let sums = &mut state.sums[vectors.clone()];
-    let ahead = (queries.start == 0).then_some(v);
-    scores::<S, E, Q, K>(s, &state.queries[vectors], k, padded, n, ahead, w);
+    scores::<S, E, Q, K>(s, &state.queries[vectors], k, padded, n, ahead[0], w);
     for ((j, w), i) in w.chunks_exact_mut(KEYS).enumerate().zip(queries) {
         w[n..].fill(f32::NEG_INFINITY);
         let (largest, total) = (&mut state.largest[i], &mut state.totals[i]);
         softmax(s, w, largest, total, &mut sums[j * padded..(j + 1) * padded]);
     }
     if Q <= 2 && PAD >= 4 * S::N {
-        accumulate::<S, E, Q, 4>(s, w, v, padded, n, sums);
+        accumulate::<S, E, Q, 4>(s, w, v, padded, n, ahead[1], sums);
     } else {
-        accumulate::<S, E, Q, 2>(s, w, v, padded, n, sums);
+        accumulate::<S, E, Q, 2>(s, w, v, padded, n, ahead[1], sums);
     }
 }
 
-/// `w[j][k] = q[j] · k[k]` for `Q` query vectors and `K` keys at a time. With the values in `ahead` it asks for keys and
-/// values that will follow.
+/// `w[j][k] = q[j] · k[k]` for `Q` query vectors and `K` keys at a time, asking for what is in `ahead`.
 #[inline(always)]
 fn scores<S: Simd, E: Element, const Q: usize, const K: usize>(
     s: S,
@@ -289,17 +295,13 @@ fn scores<S: Simd, E: Element, const Q: usize, const K: usize>(
     k: &[E],
     padded: usize,
     n: usize,
-    ahead: Option<&[E]>,
+    ahead: &[f16],
     w: &mut [f32],
 ) {
     assert!(q.len() == Q * padded && k.len() == n * padded && w.len() == Q * KEYS && 0 < n && n <= KEYS);
     assert!(padded.is_multiple_of(S::N));
     for at in (0..n).step_by(K) {
-        if let Some(v) = ahead {
-            for vectors in [k, v] {
-                E::prefetch(s, vectors.as_ptr().wrapping_add(at * padded + AHEAD), K * padded);
-            }
-        }
+        prefetch(s, ahead, at * padded..(at + K) * padded);
         // Past the end, the last key goes again.
         let rows: [usize; K] = from_fn(|j| (at + j).min(n - 1) * padded);
         let mut sums = [[s.splat(0.0); K]; Q];
@@ -356,7 +358,8 @@ fn softmax<S: Simd>(s: S, w: &mut [f32], largest: &mut f32, total: &mut f32, sum
     *total += s.sum(added);
 }
 
-/// `sums[j] += w[j][k] * v[k]` over all keys, for `Q` query vectors, `P` registers of each at a time.
+/// `sums[j] += w[j][k] * v[k]` over all keys, for `Q` query vectors, `P` registers of each at a time, asking for what is in
+/// `ahead`.
 #[inline(always)]
 fn accumulate<S: Simd, E: Element, const Q: usize, const P: usize>(
     s: S,
@@ -364,11 +367,14 @@ fn accumulate<S: Simd, E: Element, const Q: usize, const P: usize>(
     v: &[E],
     padded: usize,
     n: usize,
+    ahead: &[f16],
     sums: &mut [f32],
 ) {
     assert!(sums.len() == Q * padded && v.len() == n * padded && w.len() == Q * KEYS && n <= KEYS);
     assert!(padded.is_multiple_of(P * S::N));
     for i in (0..padded).step_by(P * S::N) {
+        // Not among the multiply-adds, which have no register to spare.
+        prefetch(s, ahead, i * n..(i + P * S::N) * n);
         // SAFETY: `i + P * N <= padded`, and rows `j` and `k` lie inside by the assertions above.
         unsafe {
             let (sums, v) = (sums.as_mut_ptr().add(i), v.as_ptr().add(i));
