@@ -44,6 +44,10 @@ pub enum Kernel {
     /// has [`Kernel::slices`] slices in a workgroup.
     #[expect(missing_docs, reason = "see the enum")]
     Attend { f16: bool, odd: bool, wide: bool },
+    /// `attend/lanes` over one block of a cache, in heads of at most [`Kernel::ATTEND_VALUES`] values, half of that if not
+    /// `wide`, and an even number: grid `(ceil(queries / 8), kv_heads)`. For [`Tier::Lanes`].
+    #[expect(missing_docs, reason = "see the enum")]
+    AttendLanes { f16: bool, wide: bool },
     /// `attend/merge`: grid `(heads, rows)`.
     AttendMerge,
     /// `attend/tile` over rows: grid as [`Kernel::Attend`], with groups of rows as parts.
@@ -117,6 +121,9 @@ impl Kernel {
             all.push(Kernel::KvAppend { f16, odd });
             all.extend([false, true].map(|wide| Kernel::Attend { f16, odd, wide }));
         }
+        for f16 in [false, true] {
+            all.extend([false, true].map(|wide| Kernel::AttendLanes { f16, wide }));
+        }
         for format in FORMATS {
             for aligned in [false, true] {
                 if aligned && !format.keeps_alignment() {
@@ -168,6 +175,7 @@ impl Kernel {
             Kernel::QkPrepare => "qk/qk_prepare",
             Kernel::KvAppend { .. } => "kv/kv_append",
             Kernel::Attend { .. } | Kernel::AttendAll => "attend/tile",
+            Kernel::AttendLanes { .. } => "attend/lanes",
             Kernel::AttendMerge => "attend/merge",
             Kernel::LayerNorm { .. } => "vision/layer_norm",
             Kernel::Gelu => "vision/gelu",
@@ -211,6 +219,7 @@ impl Kernel {
         let (f16, odd, wide) = match *self {
             Kernel::KvAppend { f16, odd } => (f16, odd, false),
             Kernel::Attend { f16, odd, wide } => (f16, odd, wide),
+            Kernel::AttendLanes { f16, wide } => (f16, false, wide),
             Kernel::RmsNorm { wide } | Kernel::LayerNorm { wide } => (false, false, wide),
             _ => (false, false, matches!(self, Kernel::AttendAll)),
         };
@@ -291,6 +300,8 @@ impl Kernel {
             Kernel::KvAppend { .. } => &[Read, Read, ReadWrite],
             // queries, out, running maxima and sums, blocks
             Kernel::Attend { .. } => &[Read, ReadWrite, ReadWrite, Read, Read, Read, Read, Read],
+            // queries, out, running maxima and sums, block
+            Kernel::AttendLanes { .. } => &[Read, ReadWrite, ReadWrite, Read],
             // sums of parts, their maxima and sums of weights, out
             Kernel::AttendMerge => &[Read, Read, ReadWrite],
             // queries, out, nothing, keys, values

@@ -13,6 +13,7 @@
 //!
 //! Matrix products come in tiers, for drivers that compute on a CPU and for GPUs, with and without subgroups: [`Tier`].
 //! Norms take a workgroup a row; attention shares tiles of keys and values among the queries of a workgroup.
+//! [`Tier::Lanes`] has attention of its own, without barriers, for software drivers.
 //!
 //! ```
 //! use puna_shaders::{Job, Kernel, Shape, Tier, quant};

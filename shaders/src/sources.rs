@@ -10,6 +10,8 @@ macro_rules! files {
 
 files![
     "attend/cache",
+    "attend/lanes",
+    "attend/lanes_cache",
     "attend/merge",
     "attend/params",
     "attend/rows",

@@ -16,7 +16,8 @@ fn module(kernel: &Kernel) -> (Module, ModuleInfo) {
     // `unpack2x16float` is part of WebGPU, and naga's one name for what GL may lack. Nothing optional is used but subgroups,
     // by the tiers that say so.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if matches!(kernel, Kernel::Product { tier, .. } if tier.subgroups()) {
+    let lanes = matches!(kernel, Kernel::AttendLanes { .. });
+    if lanes || matches!(kernel, Kernel::Product { tier, .. } if tier.subgroups()) {
         capabilities |= Capabilities::SUBGROUP;
     }
     let info = Validator::new(ValidationFlags::all(), capabilities)

@@ -112,6 +112,8 @@ impl GpuDevice {
         let mut kernels = Kernel::all();
         kernels.retain(|kernel| kernel.format().is_none_or(|f| formats.contains(&f)));
         kernels.retain(|kernel| !matches!(kernel, Kernel::Product { tier, .. } if !self.uses(*tier)));
+        let lanes = self.tiers.used == Tier::Lanes;
+        kernels.retain(|kernel| lanes || !matches!(kernel, Kernel::AttendLanes { .. }));
         Preparation::new(self.ctx.clone(), kernels)
     }
 

@@ -6,7 +6,7 @@ use crate::buffer::{Operand, Span};
 use crate::recorder::Scratch;
 use puna_core::ops::{Attend, Window};
 use puna_core::{DeviceError, Elem};
-use puna_shaders::Kernel;
+use puna_shaders::{Kernel, Tier};
 
 const BLOCKS: usize = Kernel::ATTEND_BLOCKS;
 /// Workgroups that keep a GPU busy: the keys are divided into parts until there are so many.
@@ -121,12 +121,21 @@ impl Ops<'_> {
         let f16 = kv.elem == Elem::F16;
         let queries = n * group;
         let wide = queries > 2 * Kernel::ATTEND_QUERIES;
-        let kernel = Kernel::Attend { f16, odd: f16 && !kv.head_dim.is_multiple_of(2), wide };
+        let even = kv.head_dim.is_multiple_of(2);
+        // A software driver pays more for barriers than for products.
+        let lanes = ctx.tier == Tier::Lanes && even && kv.head_dim <= Kernel::ATTEND_VALUES;
+        let kernel = match lanes {
+            true => Kernel::AttendLanes { f16, wide: kv.head_dim > Kernel::ATTEND_VALUES / 2 },
+            false => Kernel::Attend { f16, odd: f16 && !even, wide },
+        };
         let passes = kv.head_dim.div_ceil(Kernel::ATTEND_VALUES);
-        let columns = queries.div_ceil(Kernel::ATTEND_QUERIES * Kernel::slices(f16, wide)) * passes;
+        let slices = if lanes { 1 } else { Kernel::slices(f16, wide) };
+        let columns = queries.div_ceil(Kernel::ATTEND_QUERIES * slices) * passes;
         let tiles = blocks.len().min(BLOCKS) * kv.block_tokens.div_ceil(Kernel::ATTEND_KEYS);
+        let most_blocks = if lanes { 1 } else { BLOCKS };
         let parts = (BUSY / (columns * kv.n_kv_heads)).min(tiles / LEAST_TILES).min(Kernel::ATTEND_PARTS);
         let parts = parts.min(MAX_SCRATCH / (n * width)).max(1);
+        let parts = if lanes { 1 } else { parts };
         let tiles = tiles.div_ceil(parts);
 
         let state = self.rec.scratch(ctx, Scratch::State, parts * passes * n * heads * 2)?;
@@ -152,9 +161,10 @@ impl Ops<'_> {
             block_tokens: kv.block_tokens as u32,
             ..Params::default()
         };
-        for first in blocks.clone().step_by(BLOCKS) {
-            let bound = first..blocks.end.min(first + BLOCKS);
+        for first in blocks.clone().step_by(most_blocks) {
+            let bound = first..blocks.end.min(first + most_blocks);
             let mut spans = [q_span, to, Span::whole(&state), to, to, to, to, to];
+            let spans = &mut spans[..3 + most_blocks];
             for (i, span) in spans[3..].iter_mut().enumerate() {
                 // Bindings without a block of their own are not read.
                 let block = self.block(OP, kv, (first + i).min(bound.end - 1))?;
@@ -167,7 +177,7 @@ impl Ops<'_> {
             params.finish = parts == 1 && bound.end == blocks.end;
             let grid = (columns as u32, (kv.n_kv_heads * parts) as u32);
             let work = (2 * n * width * kv.block_tokens * bound.len()) as u64;
-            self.rec.dispatch(ctx, kernel, &params.words(), &spans, grid, work)?;
+            self.rec.dispatch(ctx, kernel, &params.words(), spans, grid, work)?;
         }
         if parts > 1 {
             params.out_base = out_base;

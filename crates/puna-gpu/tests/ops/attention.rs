@@ -3,6 +3,7 @@
 use crate::pair::{Pair, tolerance};
 use puna_core::ops::{Attend, KvAppend, Window};
 use puna_core::{Buf, Elem, KvView, Rows};
+use puna_gpu::Tier;
 
 struct Shape {
     n_kv_heads: usize,
@@ -11,10 +12,17 @@ struct Shape {
     block_tokens: usize,
 }
 
-/// Appends `steps` batches of rows and attends after each, with the last rows of long ones.
+/// Appends `steps` batches of rows and attends after each, with the last rows of long ones: in the tier for software
+/// drivers, which has a kernel of its own, and in one for GPUs.
 fn run(elem: Elem, shape: &Shape, window: Window, steps: &[usize]) {
+    for tier in [Tier::Lanes, Tier::Shared] {
+        run_in(tier, elem, shape, window, steps);
+    }
+}
+
+fn run_in(tier: Tier, elem: Elem, shape: &Shape, window: Window, steps: &[usize]) {
     let Shape { n_kv_heads, group, head_dim, block_tokens } = *shape;
-    let mut pair = Pair::new(head_dim as u64 + steps.len() as u64);
+    let mut pair = Pair { step: 1, ..Pair::in_tier(tier, head_dim as u64 + steps.len() as u64) };
     let total: usize = steps.iter().sum();
     let len = 2 * n_kv_heads * block_tokens * head_dim;
     let blocks: Vec<Buf> = (0..total.div_ceil(block_tokens)).map(|_| pair.alloc(elem, len)).collect();
@@ -28,7 +36,7 @@ fn run(elem: Elem, shape: &Shape, window: Window, steps: &[usize]) {
         let (q, out) = (pair.rows(m, width), pair.rows(m, width));
         let scale = 3.0 / (head_dim as f32).sqrt();
         pair.issue(Attend { q, kv: &kv, out, pos: pos + (n - m) as u64, scale, window });
-        pair.same(&out, tolerance::EXPONENTIAL, &format!("{elem:?} {window:?} {steps:?} at {pos}"));
+        pair.same(&out, tolerance::EXPONENTIAL, &format!("{tier:?} {elem:?} {window:?} {steps:?} at {pos}"));
         pos += n as u64;
     }
 }
@@ -56,6 +64,9 @@ fn windows_blocks_and_groups() {
 #[test]
 fn more_keys_than_a_tile_and_large_scores() {
     let shape = Shape { n_kv_heads: 1, group: 2, head_dim: 32, block_tokens: 100 };
+    let wide = Shape { head_dim: 88, ..shape };
+    run(Elem::F16, &wide, Window::Full, &[130, 1]);
+    run(Elem::F32, &wide, Window::Chunk(70), &[50, 1]);
     run(Elem::F16, &shape, Window::Full, &[130, 1]);
     run(Elem::F32, &shape, Window::Chunk(70), &[150, 1]);
 }
