@@ -4,8 +4,8 @@
 //!
 //! FILE is a GGUF file (`cargo xtask synth` makes one of true dimensions) or a vocabulary alone (`tokenizer.model`,
 //! `tokenizer.json`), of which only the tokenizer is measured. Every round is a process of its own. Warm: the file is in
-//! the page cache. Cold: its pages are dropped first (`posix_fadvise`), which needs Linux and a file on a disk. With `--once` one warm round runs
-//! in this process and prints its numbers, in seconds and bytes.
+//! the page cache. Cold: its pages are dropped first (`posix_fadvise`), which needs Linux and a file on a disk. With
+//! `--once` one warm round runs in this process and prints its numbers, in seconds and bytes.
 //!
 //! Bytes needed are the pages of the file that are mapped when the first token is there (`RssFile`; the kernel maps what
 //! lies around a page along with it); bytes fetched are what the disk gave (`/proc/self/io`), read-ahead included. The time
