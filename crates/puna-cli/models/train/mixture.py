@@ -13,8 +13,8 @@ from skill_image import SKILLS as IMAGE_SKILLS
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
-    text=3, recall=14, chat=30, drill=15, copy=24, tools=9, json=8, guard=6, judge=2,
-    digit=8, shape=6, bars=12, number=12, two=8,
+    text=3, recall=16, chat=26, drill=20, copy=18, tools=12, json=5, guard=4, judge=1,
+    digit=6, shape=4, bars=16, number=12, two=12,
 )  # fmt: skip
 # At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
 EARLY = dict(

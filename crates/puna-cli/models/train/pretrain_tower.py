@@ -27,6 +27,7 @@ COLOURS = list(PALETTE)
 HEADS = {
     "digit": 10, "colour": 8, "shape": 6, "length": 4, "n0": 11, "n1": 11, "n2": 11, "n3": 11,
     "b0": 9, "b1": 9, "b2": 9, "b3": 9, "tallest": 8, "shortest": 8, "highest": 4,
+    "t0": 5, "t1": 5, "t2": 5, "t3": 5,
 }  # fmt: skip
 BATCH = 64
 
@@ -56,6 +57,8 @@ def picture(r, data: Path, held_out: bool, kinds: list = KINDS):
         top, low = heights.index(max(heights)), heights.index(min(heights))
         truth = {f"b{i}": COLOURS.index(colours[i]) if i < len(colours) else 8 for i in range(4)}
         truth |= {"tallest": COLOURS.index(colours[top]), "shortest": COLOURS.index(colours[low]), "highest": top}
+        # How many are taller.
+        truth |= {f"t{i}": sum(h > heights[i] for h in heights) if i < len(heights) else 4 for i in range(4)}
     # The last tile shows the whole picture.
     return tiles.cut(image)[2][-1], truth
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 from random import Random
 
@@ -217,9 +218,18 @@ def bars(r: Random, data: Path, held_out: bool) -> Sample:
     elif not held_out:
         questions.append(("How many bars are there?", f"{len(colours)} bars."))
         questions.append(("Name the bars from left to right.", ", ".join(colours) + "."))
+    if not held_out:
+        # Every pair, and their order, so that heights are read and not only the extremes.
+        order = sorted(range(len(colours)), key=lambda i: -heights[i])
+        questions.append(("Name the bars from tall to short.", ", ".join(colours[i] for i in order) + "."))
+        for pair in combinations(range(len(colours)), 2):
+            a, b = r.sample(pair, 2)
+            answer = "Yes." if heights[a] > heights[b] else "No."
+            questions.append((f"Is the {colours[a]} bar taller than the {colours[b]} bar?", answer))
+        questions = list(dict(questions).items())
     r.shuffle(questions)
     sample = ask("bars", [image, questions[0][0]], questions[0][1], key=f"{heights}")
-    for q, a in questions[1 : r.randint(1, 4)] if not held_out else []:
+    for q, a in questions[1 : r.randint(2, 6)] if not held_out else []:
         sample.turns += [("user", [q]), ("assistant", [a])]
     return sample
 
@@ -241,34 +251,39 @@ def two(r: Random, data: Path, held_out: bool) -> Sample:
         if r.random() < 0.35:
             tints[1] = tints[0]
         images = [draw_shape(r, tints[i], kinds[i], clean=True) for i in range(2)]
-        which = r.randrange(5)
-        if which == 0:
-            q, a = "Do both pictures show the same shape?", "Yes." if kinds[0] == kinds[1] else "No."
-        elif which == 1:
-            q, a = "Do the shapes have the same colour?", "Yes." if tints[0] == tints[1] else "No."
-        elif which == 2:
-            q, a = "What is in the first picture?", f"A {tints[0]} {kinds[0]}."
-        elif which == 3:
-            q, a = "What is in the second picture?", f"A {tints[1]} {kinds[1]}."
-        else:
-            q, a = "Describe both pictures.", f"A {tints[0]} {kinds[0]} and a {tints[1]} {kinds[1]}."
+        questions = [
+            ("Do both pictures show the same shape?", "Yes." if kinds[0] == kinds[1] else "No."),
+            ("Do the shapes have the same colour?", "Yes." if tints[0] == tints[1] else "No."),
+            ("What is in the first picture?", f"A {tints[0]} {kinds[0]}."),
+            ("What is in the second picture?", f"A {tints[1]} {kinds[1]}."),
+            ("Describe both pictures.", f"A {tints[0]} {kinds[0]} and a {tints[1]} {kinds[1]}."),
+        ]
+        q, a = questions.pop(r.randrange(5))
         key = f"{kinds}{tints}{r.random()}"
     else:
         drawn = [draw_digit(r, data, held_out, clean=True) for _ in range(2)]
         while drawn[0][1] == drawn[1][1]:
             drawn[1] = draw_digit(r, data, held_out, clean=True)
         images, values = [d[0] for d in drawn], [d[1] for d in drawn]
-        large = r.random() < 0.5
-        best = values.index(max(values) if large else min(values))
+        compared = []
+        for word, value in ("smaller", min(values)), ("larger", max(values)):
+            which = ["first", "second"][values.index(value)]
+            compared.append((f"Which picture shows the {word} digit?", f"The {which} one: {value}."))
+        both = ("Which digits do you see?", f"{values[0]} and {values[1]}.")
+        q, a = compared.pop(r.random() < 0.5)
         if r.random() < 0.5:
-            q, a = (
-                f"Which picture shows the {'larger' if large else 'smaller'} digit?",
-                f"The {['first', 'second'][best]} one: {values[best]}.",
-            )
+            questions = [*compared, both]
         else:
-            q, a = "Which digits do you see?", f"{values[0]} and {values[1]}."
+            questions = [*compared, (q, a)]
+            q, a = both
         key = f"{[d[2] for d in drawn]}{q}"
-    return ask("two", [*images, q], a, key=key)
+    sample = ask("two", [*images, q], a, key=key)
+    if not held_out:
+        # The same pictures again: they cost more than what is asked of them.
+        r.shuffle(questions)
+        for q, a in questions[: r.randint(1, 3)]:
+            sample.turns += [("user", [q]), ("assistant", [a])]
+    return sample
 
 
 SKILLS = dict(digit=digit, shape=shape, bars=bars, number=number, two=two)

@@ -76,7 +76,7 @@ def recall(r: Random, data: Path, held_out: bool, tokens: int, depth: float | No
         parts += [body[at : places[i]], facts[i][0] + " "]
         at = places[i]
     story = "".join(parts) + body[at:]
-    ask = [0] if depth is not None or held_out else r.sample(range(n), r.randint(1, n))
+    ask = [0] if depth is not None or held_out else r.sample(range(n), n)
     turns = []
     for k, i in enumerate(ask):
         _, question, value = facts[i]

@@ -84,13 +84,14 @@ def call(r: Random, tool):
 
 
 def tools(r: Random, longest: int) -> Sample:
-    """Up to three tools, one only where samples are to be short; one to three requests."""
-    offered = r.sample(TOOLS, r.choice([1, 1, 2, 2, 3]) if longest > 100 else 1)
+    """Up to three tools and requests; where samples are to be short one tool, and more requests for its description."""
+    short = longest <= 100
+    offered = r.sample(TOOLS, 1 if short else r.choice([1, 1, 2, 2, 3]))
     system = offer(
         offered, r.choice(["You are a helpful assistant.", "Answer with function calls.", "You can call functions."])
     )
     samples = []
-    for i in range(r.choice([1, 2, 3])):
+    for i in range(r.choice([2, 3, 4, 5] if short else [1, 2, 3])):
         if r.random() < 0.12:
             # Two calls at once.
             (q1, c1), (q2, c2) = call(r, r.choice(offered)), call(r, r.choice(offered))

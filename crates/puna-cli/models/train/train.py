@@ -205,7 +205,8 @@ def main() -> None:
         state = torch.load(source, weights_only=True)
         step = state["step"]
         model.load_state_dict(state["model"])
-        heads.load_state_dict(state.get("heads", heads.state_dict()))
+        # Heads that a checkpoint does not know begin anew.
+        heads.load_state_dict(heads.state_dict() | state.get("heads", {}))
         # A checkpoint of `warm.py` has neither: the optimizer begins anew at that step.
         optimizer.state |= state.get("optimizer", {})
         mean = Mean(named, MEAN)
