@@ -219,17 +219,23 @@ def bars(r: Random, data: Path, held_out: bool) -> Sample:
         questions.append(("How many bars are there?", f"{len(colours)} bars."))
         questions.append(("Name the bars from left to right.", ", ".join(colours) + "."))
     if not held_out:
-        # Every pair, and their order, so that heights are read and not only the extremes.
+        # Heights, not only the extremes: comparing two bars stayed a guess until each one's place and the taller of a pair
+        # were asked for by name.
         order = sorted(range(len(colours)), key=lambda i: -heights[i])
         questions.append(("Name the bars from tall to short.", ", ".join(colours[i] for i in order) + "."))
         for pair in combinations(range(len(colours)), 2):
             a, b = r.sample(pair, 2)
             answer = "Yes." if heights[a] > heights[b] else "No."
             questions.append((f"Is the {colours[a]} bar taller than the {colours[b]} bar?", answer))
+            a, b = r.sample(pair, 2)
+            best = colours[a if heights[a] > heights[b] else b]
+            questions.append((f"Which is taller, the {colours[a]} bar or the {colours[b]} bar?", f"The {best} bar."))
+        for place, i in enumerate(order):
+            questions.append((f"Which place has the {colours[i]} bar by height?", f"Place {place + 1}."))
         questions = list(dict(questions).items())
     r.shuffle(questions)
     sample = ask("bars", [image, questions[0][0]], questions[0][1], key=f"{heights}")
-    for q, a in questions[1 : r.randint(2, 6)] if not held_out else []:
+    for q, a in questions[1 : r.randint(3, 9)] if not held_out else []:
         sample.turns += [("user", [q]), ("assistant", [a])]
     return sample
 
