@@ -59,14 +59,15 @@ fn clear(shown: Option<Shown>) {
 fn bar(progress: Progress) -> ProgressBar {
     let (name, unit) = match progress.phase {
         Phase::Read => ("reading", "{bytes}/{total_bytes} {bytes_per_sec}"),
-        Phase::Weights => ("loading", "{pos}/{len} tensors"),
+        Phase::Weights => ("loading", "{bytes}/{total_bytes} {bytes_per_sec}"),
+        Phase::Kernels => ("compiling", "{pos}/{len} kernels"),
         Phase::Write => ("writing", "{bytes}/{total_bytes} {bytes_per_sec}"),
         Phase::Image => ("image", "{pos}/{len} tiles"),
         Phase::Prefill => ("prompt", "{pos}/{len} tokens {per_sec}"),
         _ => ("working", "{pos}/{len}"),
     };
     let bar = ProgressBar::with_draw_target(Some(progress.total), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template(&format!("{name:>8} [{{bar:40}}] {unit} {{eta}}"));
+    let style = ProgressStyle::with_template(&format!("{name:>9} [{{bar:40}}] {unit} {{eta}}"));
     if let Ok(style) = style {
         bar.set_style(style.progress_chars("=> "));
     }

@@ -55,6 +55,17 @@ pub trait Device: Send + Sync {
         self.load(region)
     }
 
+    /// As [`load_at`](Self::load_at), in steps of a few MiB where bytes are copied: between them `step` hears how many
+    /// bytes have been, and says whether to go on. If not, the load ends with [`DeviceError::Cancelled`].
+    fn load_in_steps(
+        &mut self,
+        place: Place,
+        region: &Region,
+        _step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Weight, DeviceError> {
+        self.load_at(place, region)
+    }
+
     /// As [`alloc`](Self::alloc), at one of several places.
     fn alloc_at(&mut self, _place: Place, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
         self.alloc(elem, len)

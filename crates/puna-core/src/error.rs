@@ -68,6 +68,8 @@ pub enum DeviceError {
         /// What the driver says.
         why: String,
     },
+    /// Somebody asked to stop. Nothing is kept of what was begun.
+    Cancelled,
     /// The device was lost or its driver failed; it must be opened again.
     Lost(String),
 }
@@ -94,6 +96,7 @@ impl fmt::Display for DeviceError {
             DeviceError::Unsupported { op, dtype } => write!(f, "{op}: no kernel for weights in {dtype}"),
             DeviceError::NoKernel { op, device } => write!(f, "{op}: the {device} does not compute this op"),
             DeviceError::Kernel { kernel, why } => write!(f, "kernel {kernel} was refused: {why}"),
+            DeviceError::Cancelled => f.write_str("cancelled"),
             DeviceError::Lost(why) => write!(f, "device lost: {why}"),
         }
     }

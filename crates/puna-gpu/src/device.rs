@@ -4,13 +4,13 @@ use crate::buffer::{Buffer, Stored, f32_rows};
 use crate::context::{Context, Options, STORAGE};
 use crate::error::OpenError;
 use crate::ops::Ops;
-use crate::pipeline::Preparation;
+use crate::pipeline::Compiler;
 use crate::profile::Profiler;
 use crate::recorder::{Counts, Recorder};
 use crate::tier::{self, TierReport};
 use crate::weights::Weights;
-use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Region, Rows, Weight};
-use puna_shaders::{Kernel, Tier, quant};
+use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Place, Region, Rows, Weight};
+use puna_shaders::{Tier, quant};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A GPU that computes every op in WGSL.
@@ -105,21 +105,10 @@ impl GpuDevice {
         self.lock().counts
     }
 
-    /// The kernels that a model with weights in these formats may need, to be compiled ahead; otherwise each is compiled
-    /// when it is first used.
-    pub fn prepare(&self, formats: &[DType]) -> Preparation {
-        let formats: Vec<_> = formats.iter().filter_map(|t| quant::by_name(t.name())).collect();
-        let mut kernels = Kernel::all();
-        kernels.retain(|kernel| kernel.format().is_none_or(|f| formats.contains(&f)));
-        kernels.retain(|kernel| !matches!(kernel, Kernel::Product { tier, .. } if !self.uses(*tier)));
-        let lanes = self.tiers.used == Tier::Lanes;
-        kernels.retain(|kernel| lanes || !matches!(kernel, Kernel::AttendLanes { .. }));
-        Preparation::new(self.ctx.clone(), kernels)
-    }
-
-    /// Whether products are as a rule computed in a tier: tiles are the same in both tiers for GPUs.
-    fn uses(&self, tier: Tier) -> bool {
-        tier == self.tiers.used || (self.tiers.used == Tier::Subgroup && tier == Tier::Shared)
+    /// What compiles kernels for this device and its forks ahead of their use; otherwise each is compiled when it is first
+    /// used.
+    pub fn compiler(&self) -> Compiler {
+        Compiler { ctx: self.ctx.clone(), tier: self.tiers.used }
     }
 
     /// Kernels compiled so far, for this device and its forks.
@@ -153,8 +142,17 @@ impl Device for GpuDevice {
     }
 
     fn load(&mut self, region: &Region) -> Result<Weight, DeviceError> {
+        self.load_in_steps(Place::default(), region, &mut |_| true)
+    }
+
+    fn load_in_steps(
+        &mut self,
+        _place: Place,
+        region: &Region,
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Weight, DeviceError> {
         self.ctx.check()?;
-        self.weights.push(Arc::new(Weights::upload(&self.ctx, region)?));
+        self.weights.push(Arc::new(Weights::upload(&self.ctx, region, step)?));
         Ok(Weight(self.weights.len() as u32 - 1))
     }
 
@@ -210,6 +208,7 @@ impl Device for GpuDevice {
         let Counts { dispatches, submits, reads, weight_bytes } = self.counts();
         vec![
             ("dispatches", dispatches),
+            ("kernels compiled", self.compiled() as u64),
             ("submits", submits),
             ("reads", reads),
             ("weight bytes", weight_bytes),

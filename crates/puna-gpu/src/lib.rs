@@ -14,8 +14,7 @@
 //! # Ok::<(), puna_gpu::OpenError>(())
 //! ```
 //!
-//! Kernels are compiled when they are first used, or ahead and in parallel
-//! by [`GpuDevice::prepare`]. Where the adapter has
+//! Kernels are compiled when they are first used, or ahead and in parallel, for the weights of a model, by a [`Compiler`]. Where the adapter has
 //! timestamps, [`Device::profile`](puna_core::Device::profile) measures each kernel.
 //!
 //! # Tiers
@@ -56,6 +55,7 @@ mod context;
 mod device;
 mod error;
 pub mod interop;
+mod needs;
 mod ops;
 mod pipeline;
 mod profile;
@@ -67,7 +67,8 @@ mod weights;
 pub use context::{AdapterInfo, Options, adapters, list};
 pub use device::GpuDevice;
 pub use error::OpenError;
-pub use pipeline::Preparation;
+pub use needs::Need;
+pub use pipeline::{Compiler, Preparation};
 pub use puna_shaders::Tier;
 pub use recorder::Counts;
 pub use tier::TierReport;

@@ -1,8 +1,9 @@
 //! Compute pipelines, compiled when a kernel is first used.
 
 use crate::context::Context;
+use crate::needs::{self, Need};
 use puna_core::{Cancel, DeviceError};
-use puna_shaders::{Access, Kernel};
+use puna_shaders::{Access, Kernel, Tier};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -112,7 +113,22 @@ impl Pipelines {
     }
 }
 
-/// Kernels that are to be compiled ahead of their first use; made by [`GpuDevice::prepare`](crate::GpuDevice::prepare).
+/// Compiles a device's kernels ahead of their first use; made by [`GpuDevice::compiler`](crate::GpuDevice::compiler).
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    pub(crate) ctx: Arc<Context>,
+    pub(crate) tier: Tier,
+}
+
+impl Compiler {
+    /// The kernels that these parts of a model need.
+    pub fn prepare(&self, needs: &[Need<'_>]) -> Preparation {
+        let (ctx, kernels) = (self.ctx.clone(), needs::kernels(self.tier, needs));
+        Preparation { ctx, kernels, next: AtomicUsize::new(0), done: AtomicUsize::new(0) }
+    }
+}
+
+/// Kernels that are to be compiled; made by [`Compiler::prepare`].
 ///
 /// This crate starts no threads: an application that wants the kernels compiled in parallel calls [`run`](Self::run) from
 /// several of its own, which share the work.
@@ -125,10 +141,6 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    pub(crate) fn new(ctx: Arc<Context>, kernels: Vec<Kernel>) -> Self {
-        Preparation { ctx, kernels, next: AtomicUsize::new(0), done: AtomicUsize::new(0) }
-    }
-
     /// How many kernels there are.
     pub fn total(&self) -> usize {
         self.kernels.len()

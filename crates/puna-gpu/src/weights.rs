@@ -7,7 +7,7 @@ use puna_core::{DeviceError, Mat, Region, Vector};
 /// Rows of at most this many bytes never straddle the buffers of a region that needs several.
 const OVERLAP: u64 = 1 << 20;
 /// Bytes handed to the queue at once, which keeps a copy of them until the GPU has it.
-const UPLOAD: usize = 8 << 20;
+const UPLOAD: usize = 4 << 20;
 
 /// An uploaded region.
 ///
@@ -41,18 +41,28 @@ pub(crate) struct Place {
 }
 
 impl Weights {
-    /// Copies a region to the GPU.
-    pub(crate) fn upload(ctx: &Context, region: &Region) -> Result<Self, DeviceError> {
+    /// Copies a region to the GPU. Between two parts, `step` hears how many bytes have been copied and says whether to
+    /// go on.
+    pub(crate) fn upload(
+        ctx: &Context,
+        region: &Region,
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Self, DeviceError> {
         let bytes = region.bytes();
         let (len, max) = (bytes.len() as u64, ctx.max_buffer);
         let whole = len.next_multiple_of(4) <= max;
-        let step = if whole { max } else { (max - OVERLAP.min(max / 2)) & !3 };
+        let every = if whole { max } else { (max - OVERLAP.min(max / 2)) & !3 };
         let mut pieces = Vec::new();
-        let mut start = 0;
+        let (mut start, mut told) = (0, 0);
         loop {
             let end = (start + max).min(len);
             let buffer = ctx.buffer("weights", end - start, STORAGE)?;
             for at in (start as usize..end as usize).step_by(UPLOAD) {
+                // Buffers that overlap begin before the one before them ends.
+                told = told.max(at as u64);
+                if at > 0 && !step(told) {
+                    return Err(DeviceError::Cancelled);
+                }
                 let part = &bytes[at..end.min((at + UPLOAD) as u64) as usize];
                 let words = part.len() & !3;
                 let to = at as u64 - start;
@@ -72,10 +82,10 @@ impl Weights {
             if end == len {
                 break;
             }
-            start += step;
+            start += every;
         }
         ctx.check()?;
-        Ok(Weights { len, step, pieces })
+        Ok(Weights { len, step: every, pieces })
     }
 
     /// The next rows of a matrix from row `first` on: as many as fit into one binding.

@@ -210,7 +210,10 @@ impl core::error::Error for LlamaError {
 
 impl From<DeviceError> for LlamaError {
     fn from(e: DeviceError) -> Self {
-        LlamaError::Device(e)
+        match e {
+            DeviceError::Cancelled => LlamaError::Cancelled,
+            e => LlamaError::Device(e),
+        }
     }
 }
 

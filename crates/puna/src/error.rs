@@ -237,6 +237,7 @@ fn device_kind(e: &DeviceError) -> ErrorKind {
     match e {
         DeviceError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
         DeviceError::Range { .. } => ErrorKind::BadInput,
+        DeviceError::Cancelled => ErrorKind::Cancelled,
         DeviceError::Unsupported { .. } | DeviceError::NoKernel { .. } => ErrorKind::Unsupported,
         _ => ErrorKind::Device,
     }

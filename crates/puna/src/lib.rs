@@ -64,7 +64,7 @@
 //! let cancel = Cancel::new();
 //! let options = LoadOptions::default().cancel(cancel.clone()).on_progress(move |progress| {
 //!     // … draw a bar; and somebody presses the button in the middle of it:
-//!     if progress.done == progress.total / 2 {
+//!     if progress.done >= progress.total / 2 {
 //!         cancel.cancel();
 //!     }
 //! });

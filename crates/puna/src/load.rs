@@ -7,6 +7,7 @@ use crate::{DeviceKind, ErrorKind, LoadOptions, ModelInfo, Phase, Placement, Vis
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use puna_core::{Composite, DType, Device, PlanDevice};
 use puna_llama::weights::LoadProgress;
 use puna_llama::{Llama, LoadWatch, TensorSource, Vision};
@@ -41,28 +42,39 @@ impl Loaded {
             // Nothing fits: no device is opened for that.
             return Self::new(package, DeviceKind::Cpu, Placement::default(), options);
         }
-        let mut device = device::open(kind, options)?;
+        let opened = device::open(kind, options)?;
+        let mut device = opened.device;
         if let DeviceKind::Gpu(_) = kind {
             check_formats(package, &placement, &*device)?;
         }
         if places.contains(&CPU) {
-            let both = [device, device::open(DeviceKind::Cpu, options)?];
+            let both = [device, device::open(DeviceKind::Cpu, options)?.device];
             device = Box::new(Composite::new(Vec::from(both)).lift()?);
         }
-        let total = package.tensors.list().len() as u64;
-        let mut progress = |p: LoadProgress| watch.tell(Phase::Weights, p.tensors as u64, total);
+        let total = package.list().iter().map(|tensor| tensor.bytes).sum::<u64>();
+        let text = Cell::new(0);
+        let tell = |bytes: u64| watch.tell(Phase::Weights, bytes.min(total), total);
+        let mut progress = |p: LoadProgress| {
+            text.set(p.bytes);
+            tell(p.bytes);
+        };
         let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: Some(&mut progress) };
         let config = package.config.clone();
         let load = |source: &dyn TensorSource| {
             Llama::load_placed(config, source, &mut *device, &placement, &mut listen)
         };
         let llama = package.tensors.with(load).lift()?;
-        let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: None };
+        let mut progress = |p: LoadProgress| tell(text.get().saturating_add(p.bytes));
+        let mut listen = LoadWatch { cancel: Some(&watch.cancel), progress: Some(&mut progress) };
         let vision = package.vision.clone().map(|config| {
             package.with_vision(|source| Vision::load(config, source, &mut *device, &mut listen)).lift()
         });
         let vision = vision.transpose()?;
-        watch.tell(Phase::Weights, total, total);
+        tell(total);
+        #[cfg(feature = "gpu")]
+        if let Some(compiler) = &opened.compiler {
+            device::compile(compiler, (&llama, vision.as_ref()), options, &watch)?;
+        }
         Ok(Loaded { llama, vision, device })
     }
 

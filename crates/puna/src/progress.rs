@@ -6,8 +6,10 @@
 pub enum Phase {
     /// Files are read into memory; counted in bytes. Mapped files have no such phase.
     Read,
-    /// Weights are checked and handed to the device; counted in tensors.
+    /// Weights are checked and handed to the device; counted in bytes.
     Weights,
+    /// A GPU's kernels are compiled for the weights that are there; counted in kernels.
+    Kernels,
     /// An image of a prompt goes through the vision tower; counted in tiles.
     Image,
     /// A prompt goes through the model; counted in tokens.

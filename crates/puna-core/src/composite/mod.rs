@@ -162,6 +162,16 @@ impl Device for Composite {
         join(place, weight.0).map(Weight)
     }
 
+    fn load_in_steps(
+        &mut self,
+        place: Place,
+        region: &Region,
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Weight, DeviceError> {
+        let weight = self.at("load", place.0.into())?.load_in_steps(Place(0), region, step)?;
+        join(place, weight.0).map(Weight)
+    }
+
     fn alloc_at(&mut self, place: Place, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
         let buf = self.at("alloc", place.0.into())?.alloc(elem, len)?;
         join(place, buf.0).map(Buf)

@@ -70,6 +70,16 @@ impl Params {
     }
 }
 
+/// The kernel for a cache; `wide` where there are many queries.
+pub(crate) fn kernel(tier: Tier, elem: Elem, head_dim: usize, wide: bool) -> Kernel {
+    let (f16, even) = (elem == Elem::F16, head_dim.is_multiple_of(2));
+    // A software driver pays more for barriers than for products.
+    match tier == Tier::Lanes && even && head_dim <= Kernel::ATTEND_VALUES {
+        true => Kernel::AttendLanes { f16, wide: head_dim > Kernel::ATTEND_VALUES / 2 },
+        false => Kernel::Attend { f16, odd: f16 && !even, wide },
+    }
+}
+
 impl Ops<'_> {
     pub(super) fn attend(&mut self, op: &Attend<'_>) -> Result<(), DeviceError> {
         const OP: &str = "Attend";
@@ -121,13 +131,8 @@ impl Ops<'_> {
         let f16 = kv.elem == Elem::F16;
         let queries = n * group;
         let wide = queries > 2 * Kernel::ATTEND_QUERIES;
-        let even = kv.head_dim.is_multiple_of(2);
-        // A software driver pays more for barriers than for products.
-        let lanes = ctx.tier == Tier::Lanes && even && kv.head_dim <= Kernel::ATTEND_VALUES;
-        let kernel = match lanes {
-            true => Kernel::AttendLanes { f16, wide: kv.head_dim > Kernel::ATTEND_VALUES / 2 },
-            false => Kernel::Attend { f16, odd: f16 && !even, wide },
-        };
+        let kernel = kernel(ctx.tier, kv.elem, kv.head_dim, wide);
+        let lanes = matches!(kernel, Kernel::AttendLanes { .. });
         let passes = kv.head_dim.div_ceil(Kernel::ATTEND_VALUES);
         let slices = if lanes { 1 } else { Kernel::slices(f16, wide) };
         let columns = queries.div_ceil(Kernel::ATTEND_QUERIES * slices) * passes;

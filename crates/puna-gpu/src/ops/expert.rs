@@ -9,7 +9,7 @@
 //! of which leaves the picks of absent experts alone.
 
 use super::experts_bound::{Group, groups};
-use super::matmul::{FEW_ROWS, Params, Part, offset, product_kernel};
+use super::matmul::{self, FEW_ROWS, Params, Part, offset, product_kernel};
 use super::swiglu::fusable;
 use super::{MAX_SCRATCH, NONE, Ops, chunks, distinct, format};
 use crate::buffer::{Operand, Span};
@@ -46,6 +46,18 @@ impl Batch<'_> {
     }
 }
 
+/// Whether many picks can be sorted and multiplied in tiles.
+pub(crate) fn tiled(experts: &[Expert]) -> bool {
+    let one = |e: &Expert| fusable(&e.gate, &e.up) && e.down.layout == Layout::OutIn;
+    experts.len() <= Kernel::MOST_EXPERTS && experts.iter().all(one)
+}
+
+/// The tier of all products of a layer's experts, with rows that begin at these elements.
+pub(crate) fn tier_of(tier: Tier, offsets: &[usize], hidden: usize, n_ff: usize) -> Tier {
+    let first = matmul::tier_of(tier, offsets, hidden);
+    if first == matmul::tier_of(tier, &[], n_ff) { first } else { Tier::Thread }
+}
+
 impl Ops<'_> {
     pub(super) fn expert_ffn(&mut self, op: &ExpertFfn<'_>) -> Result<(), DeviceError> {
         let (x, out) = (self.rows(OP, "input rows", &op.x)?, self.rows(OP, "output rows", &op.out)?);
@@ -59,16 +71,13 @@ impl Ops<'_> {
             let (limit, found) = (most as u64 + 1, op.experts.len() as u64);
             return Err(DeviceError::Range { op: OP, what: "number of experts", limit, found });
         }
-        let fused = op.experts.iter().all(|e| fusable(&e.gate, &e.up));
+        let (fused, tiled) = (op.experts.iter().all(|e| fusable(&e.gate, &e.up)), tiled(op.experts));
         let bound = |of: &dyn Fn(&Expert) -> Vec<Mat>| groups(self.ctx, self.weights, OP, op.experts, of);
         let firsts = match fused {
             true => vec![bound(&|e| vec![e.gate, e.up])?],
             false => vec![bound(&|e| vec![e.gate])?, bound(&|e| vec![e.up])?],
         };
         let downs = bound(&|e| vec![e.down])?;
-        let stored = |mat: &Mat| mat.layout == Layout::OutIn;
-        let tiled = fused && op.experts.iter().all(|e| stored(&e.down));
-        let tiled = tiled && op.experts.len() <= Kernel::MOST_EXPERTS;
 
         let ids = Operand::new(ids.buffer.clone(), top_k);
         let scores = Operand::new(scores.buffer.clone(), top_k);
@@ -79,10 +88,7 @@ impl Ops<'_> {
             let picks = n * top_k;
             let (x, out) = (x.skip_rows(first), out.skip_rows(first));
             let (ids, scores) = (ids.skip_rows(first), scores.skip_rows(first));
-            let tier = match self.tier(&[x.offset], hidden) {
-                tier if tier == self.tier(&[], n_ff) => tier,
-                _ => Tier::Thread,
-            };
+            let tier = tier_of(self.ctx.tier, &[x.offset], hidden, n_ff);
             let plan = match tiled && picks >= op.experts.len().max(FEW_ROWS) {
                 true => Some(self.sort(&ids, n, (picks, tier.tile()), op.experts.len())?),
                 false => None,

@@ -6,6 +6,12 @@ use puna_core::ops::KvAppend;
 use puna_core::{DeviceError, Elem, KvView};
 use puna_shaders::Kernel;
 
+/// The kernel for a cache.
+pub(crate) fn kernel(elem: Elem, head_dim: usize) -> Kernel {
+    let f16 = elem == Elem::F16;
+    Kernel::KvAppend { f16, odd: f16 && !head_dim.is_multiple_of(2) }
+}
+
 impl<'a> Ops<'a> {
     /// Block `b` of a cache, which fits into a binding.
     pub(super) fn block(
@@ -33,8 +39,8 @@ impl<'a> Ops<'a> {
         const OP: &str = "KvAppend";
         let (kv, n) = (op.kv, op.k.n_rows);
         let (k, v) = (self.rows(OP, "keys", &op.k)?, self.rows(OP, "values", &op.v)?);
-        let (f16, odd) = (kv.elem == Elem::F16, !kv.head_dim.is_multiple_of(2));
-        let step = if f16 && !odd { 2 } else { 1 };
+        let kernel = kernel(kv.elem, kv.head_dim);
+        let step = if kernel == (Kernel::KvAppend { f16: true, odd: false }) { 2 } else { 1 };
         let mut row = 0;
         while row < n {
             let slot = (op.pos - kv.first) as usize + row;
@@ -56,14 +62,7 @@ impl<'a> Ops<'a> {
             ];
             let grid = (op.k.width.div_ceil(step).div_ceil(64) as u32, count as u32);
             let (spans, work) = ([k, v, Span::whole(&block.buffer)], (count * op.k.width) as u64);
-            self.rec.dispatch(
-                self.ctx,
-                Kernel::KvAppend { f16, odd: f16 && odd },
-                &params,
-                &spans,
-                grid,
-                work,
-            )?;
+            self.rec.dispatch(self.ctx, kernel, &params, &spans, grid, work)?;
             row += count;
         }
         Ok(())

@@ -5,6 +5,11 @@ use puna_core::DeviceError;
 use puna_core::ops::LayerNorm;
 use puna_shaders::Kernel;
 
+/// The kernel for rows of so many values.
+pub(crate) fn kernel(width: usize) -> Kernel {
+    Kernel::LayerNorm { wide: width >= LONG_ROW }
+}
+
 impl Ops<'_> {
     pub(super) fn layer_norm(&mut self, op: &LayerNorm) -> Result<(), DeviceError> {
         const OP: &str = "LayerNorm";
@@ -12,7 +17,7 @@ impl Ops<'_> {
         let (weight, weight_base) = self.vector(OP, Some(op.weight))?;
         let (bias, bias_base) = self.vector(OP, Some(op.bias))?;
         let width = op.x.width;
-        let kernel = Kernel::LayerNorm { wide: width >= LONG_ROW };
+        let kernel = kernel(width);
         for (first, n) in chunks(op.x.n_rows, self.row_chunk(width, &[width])) {
             let (x, out) = (x.skip_rows(first), out.skip_rows(first));
             let ((x, x_base), (out, out_base)) = (x.span(self.ctx, n), out.span(self.ctx, n));

@@ -62,12 +62,18 @@ impl Params {
 pub(super) const FEW_ROWS: usize = 3;
 
 /// The kernel, under the name in the catalogue: tiles are the same in both tiers for GPUs.
-pub(super) fn product_kernel(format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier) -> Kernel {
+pub(crate) fn product_kernel(format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier) -> Kernel {
     let tier = match (tier, shape) {
         (Tier::Subgroup, Shape::Tile) => Tier::Shared,
         _ => tier,
     };
     Kernel::Product { format, aligned, job, shape, tier }
+}
+
+/// The tier if it takes rows of this width that begin at these elements, else the one that takes any.
+pub(crate) fn tier_of(tier: Tier, offsets: &[usize], width: usize) -> Tier {
+    let whole = width.is_multiple_of(tier.step()) && offsets.iter().all(|at| at.is_multiple_of(4));
+    if whole { tier } else { Tier::Thread }
 }
 
 /// The part of a product that a window of the matrix' stored rows gives: from which input and output on, and how many.
@@ -145,7 +151,7 @@ impl Ops<'_> {
                     let grid = (part.n_out.div_ceil(64) as u32, n as u32);
                     (Kernel::MatMulInOut { format, aligned }, grid)
                 } else {
-                    let tier = self.tier(&[x_at], w.n_in);
+                    let tier = tier_of(ctx.tier, &[x_at], w.n_in);
                     self.shaped(format, aligned, (Job::MatMul, tier), n, part.n_out)
                 };
                 let spans = [window.span, x, out, scale, bias];
@@ -177,13 +183,6 @@ impl Ops<'_> {
             _ => 0,
         };
         self.rec.counts.weight_bytes += bytes * u64::from(tiles);
-    }
-
-    /// The device's tier if it takes rows of this width that begin at these elements, else the one that takes any.
-    pub(super) fn tier(&self, offsets: &[usize], width: usize) -> Tier {
-        let tier = self.ctx.tier;
-        let whole = width.is_multiple_of(tier.step()) && offsets.iter().all(|at| at.is_multiple_of(4));
-        if whole { tier } else { Tier::Thread }
     }
 
     /// The kernel of a product with `n` rows, and its grid.

@@ -1,22 +1,22 @@
 //! How each op becomes dispatches: one file per op.
 
 mod add_rows;
-mod attend;
+pub(crate) mod attend;
 mod attend_all;
 mod copy_rows;
 mod embed;
-mod expert;
+pub(crate) mod expert;
 mod experts_bound;
 mod gelu;
-mod kv_append;
-mod layer_norm;
-mod matmul;
+pub(crate) mod kv_append;
+pub(crate) mod layer_norm;
+pub(crate) mod matmul;
 mod pixel_shuffle;
 mod qk_prepare;
-mod rms_norm;
+pub(crate) mod rms_norm;
 mod rope_2d;
 mod route;
-mod swiglu;
+pub(crate) mod swiglu;
 mod top_k;
 
 use crate::buffer::{Operand, Span, Stored, f32_rows};

@@ -1,6 +1,6 @@
 //! [`SwiGlu`]: two products and their combination, in one dispatch where both matrices allow it.
 
-use super::matmul::Params;
+use super::matmul::{Params, tier_of};
 use super::{MAX_SCRATCH, Ops, aligned, chunks, format};
 use crate::buffer::Operand;
 use crate::recorder::Scratch;
@@ -68,7 +68,7 @@ impl Ops<'_> {
                     up_stride: up.stride as u32,
                     ..Params::default()
                 };
-                let tier = self.tier(&[x_at], gate.n_in);
+                let tier = tier_of(ctx.tier, &[x_at], gate.n_in);
                 let (kernel, grid) = self.shaped(format, aligned, (Job::SwiGlu, tier), n, n_out);
                 let spans = [gate_window.span, x, out, up_window.span];
                 let work = 2 * (n * gate.n_in * n_out) as u64;
@@ -96,7 +96,7 @@ impl Ops<'_> {
 }
 
 /// Whether one kernel can multiply by both matrices at once.
-pub(super) fn fusable(gate: &Mat, up: &Mat) -> bool {
+pub(crate) fn fusable(gate: &Mat, up: &Mat) -> bool {
     let plain = |mat: &Mat| mat.layout == Layout::OutIn && mat.scale.is_none();
     plain(gate) && plain(up) && gate.dtype == up.dtype
 }

@@ -3,7 +3,7 @@
 use crate::pair::{Pair, close};
 use crate::rows::TIGHT;
 use puna_core::ops::{EmbedRows, MatMul, RmsNorm};
-use puna_core::{Buf, DType, Device, DeviceError, Elem, Layout, Mat, Region, Rows, Vector, Weight};
+use puna_core::{Buf, DType, Device, DeviceError, Elem, Layout, Mat, Place, Region, Rows, Vector, Weight};
 use puna_gpu::interop::{self, wgpu};
 use puna_gpu::{GpuDevice, OpenError, Options};
 
@@ -196,6 +196,41 @@ fn more_memory_than_there_is() {
     }
     let a = gpu.alloc(Elem::F32, 1).unwrap();
     assert_eq!(read(&mut gpu, Rows::new(a, 1, 1)), [0.0]);
+}
+
+/// A tensor of several parts: each is told, and the load can be stopped after any. Split over small buffers too.
+#[test]
+fn a_load_in_steps_is_told_and_stopped() {
+    let values: Vec<f32> = (0..(9 << 20) / 4).map(|i| i as f32).collect();
+    let region = f32s(&values);
+    for options in [Options::new(), Options::new().buffer_limit(5 << 20)] {
+        let mut gpu = GpuDevice::open(&options).unwrap();
+        let mut told = Vec::new();
+        let mut step = |bytes| {
+            told.push(bytes);
+            told.len() < 2
+        };
+        let error = gpu.load_in_steps(Place::default(), &region, &mut step).unwrap_err();
+        assert_eq!((error, told.len()), (DeviceError::Cancelled, 2));
+        assert!(told.is_sorted() && told[0] > 0 && told[1] < region.len() as u64, "{told:?}");
+        // Nothing is kept, and the device goes on.
+        let mut parts = 0;
+        let mut step = |_| {
+            parts += 1;
+            true
+        };
+        let weight = gpu.load_in_steps(Place::default(), &region, &mut step).unwrap();
+        assert!(parts >= 2, "{parts}");
+        assert_eq!(weight, Weight(0));
+        let (n_out, n_in) = (values.len() / 1024, 1024);
+        let table = Mat::plain(weight, DType::F32, n_out, n_in);
+        let out = gpu.alloc(Elem::F32, n_in).unwrap();
+        for row in [0, n_out / 2, n_out - 1] {
+            let out = Rows::new(out, 1, n_in);
+            gpu.issue(&EmbedRows { table: &table, tokens: &[row as u32], out }.into()).unwrap();
+            assert_eq!(read(&mut gpu, out), values[row * n_in..][..n_in], "row {row}");
+        }
+    }
 }
 
 #[test]

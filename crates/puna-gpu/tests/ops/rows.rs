@@ -1,7 +1,7 @@
 //! Ops on rows: embedding (which shows every format's dequantisation), norm, rotation, SwiGLU.
 
 use crate::pair::{Gaps, Pair, tolerance};
-use puna_core::ops::{EmbedRows, Pairs, QkPrepare, RmsNorm, Rope, SwiGlu, Temperature};
+use puna_core::ops::{CopyRows, EmbedRows, Pairs, QkPrepare, RmsNorm, Rope, SwiGlu, Temperature};
 use puna_core::{DType, Layout, Mat, Rows, Vector};
 use puna_shaders::quant;
 
@@ -148,6 +148,27 @@ fn swiglu_of_any_shape() {
     }
 }
 
+/// The same bits, and sums of two numbers, which have one rounding everywhere: short rows, rows longer than a workgroup, and
+/// more values than one line of a grid covers.
+#[test]
+fn rows_are_copied_and_added() {
+    for (n, width) in [(1, 1), (3, 5), (17, 64), (2, 5120), (129, 16_400)] {
+        for add in [false, true] {
+            let mut pair = Pair::new((n * width) as u64);
+            let (from, to) = (pair.rows(n, width), pair.rows(n, width));
+            pair.issue(CopyRows { from, to, add });
+            pair.same(&to, 0.0, &format!("{n} x {width}, add {add}"));
+            pair.same(&from, 0.0, &format!("{n} x {width}, add {add}: what was copied"));
+            // Part of the rows, in the order of the calls.
+            let row = n / 2;
+            pair.issue(CopyRows { from: from.slice(row, 1), to: to.slice(0, 1), add: !add });
+            pair.issue(CopyRows { from: to.slice(0, 1), to: from.slice(row, 1), add });
+            pair.same(&to, 0.0, &format!("{n} x {width}, add {add}: a row"));
+            pair.same(&from, 0.0, &format!("{n} x {width}, add {add}: and back"));
+        }
+    }
+}
+
 #[test]
 fn no_rows_are_no_work() {
     let mut pair = Pair::new(3);
@@ -157,5 +178,7 @@ fn no_rows_are_no_work() {
     pair.issue(EmbedRows { table: &w, tokens: &[], out: none(out) });
     pair.issue(puna_core::ops::MatMul { x: none(x), w: &w, bias: None, out: none(out), add: false });
     pair.issue(SwiGlu { x: none(x), gate: &w, up: &w, out: none(out) });
+    pair.issue(CopyRows { from: none(x), to: none(out), add: false });
+    pair.issue(CopyRows { from: none(x), to: none(out), add: true });
     pair.same(&out, 0.0, "untouched");
 }

@@ -164,7 +164,14 @@ impl<'a, 'w> Loader<'a, 'w> {
             let expected = format!("{n_rows} rows of {row_bytes} bytes");
             return Err(LlamaError::tensor(name, expected, format!("{found} bytes")));
         }
-        let weight = self.device.load_at(self.place, &tensor.region)?;
+        let (watch, before) = (&mut *self.watch, self.progress);
+        let mut step = |bytes: u64| {
+            if let Some(progress) = &mut watch.progress {
+                progress(LoadProgress { bytes: before.bytes.saturating_add(bytes), ..before });
+            }
+            !watch.cancel.is_some_and(|c| c.is_cancelled())
+        };
+        let weight = self.device.load_in_steps(self.place, &tensor.region, &mut step)?;
         self.progress.tensors += 1;
         self.progress.bytes = self.progress.bytes.saturating_add(found as u64);
         if let Some(progress) = &mut self.watch.progress {

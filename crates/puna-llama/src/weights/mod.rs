@@ -18,7 +18,7 @@ use puna_core::Cancel;
 pub struct LoadProgress {
     /// Tensors bound so far.
     pub tensors: usize,
-    /// Their bytes.
+    /// Their bytes, and those of the next one that are on the device already.
     pub bytes: u64,
     /// Bytes of all tensors of the source, those that the text model does not use included.
     pub total_bytes: u64,
@@ -27,8 +27,8 @@ pub struct LoadProgress {
 /// What a load tells and listens to.
 #[derive(Default)]
 pub struct LoadWatch<'a> {
-    /// Looked at before each tensor.
+    /// Looked at before each tensor, and between the parts in which a device copies a large one.
     pub cancel: Option<&'a Cancel>,
-    /// Called after each tensor.
+    /// Called after each tensor and each such part.
     pub progress: Option<&'a mut dyn FnMut(LoadProgress)>,
 }

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use puna_core::Device;
-use puna_gpu::{GpuDevice, Options, interop};
+use puna_gpu::{Compiler, GpuDevice, Options, interop};
 
 /// An application's own device, which models are opened on; see [`interop`](crate::interop).
 #[derive(Clone, Debug)]
@@ -34,7 +34,10 @@ pub(super) fn list() -> Vec<GpuInfo> {
     puna_gpu::list().into_iter().map(info).collect()
 }
 
-pub(super) fn open(index: Option<usize>, options: &LoadOptions) -> Result<Box<dyn Device>, Error> {
+pub(super) fn open(
+    index: Option<usize>,
+    options: &LoadOptions,
+) -> Result<(Box<dyn Device>, Compiler), Error> {
     let mut how = Options::new();
     how.adapter = index;
     let device = match &options.shared {
@@ -43,5 +46,7 @@ pub(super) fn open(index: Option<usize>, options: &LoadOptions) -> Result<Box<dy
         }
         None => GpuDevice::open(&how),
     };
-    Ok(Box::new(device.lift()?))
+    let device = device.lift()?;
+    let compiler = device.compiler();
+    Ok((Box::new(device), compiler))
 }

@@ -1,8 +1,12 @@
 //! What computes: how a caller names it, what this machine has, and how it is opened.
 
 #[cfg(feature = "gpu")]
+mod compile;
+#[cfg(feature = "gpu")]
 mod gpu;
 
+#[cfg(feature = "gpu")]
+pub(crate) use compile::compile;
 #[cfg(feature = "gpu")]
 pub(crate) use gpu::Shared;
 
@@ -110,10 +114,28 @@ pub fn instruction_sets() -> Vec<String> {
     Isa::available().iter().map(|isa| isa.name().to_string()).collect()
 }
 
+/// A device without weights.
+pub(crate) struct Opened {
+    pub(crate) device: Box<dyn Device>,
+    /// Of a GPU.
+    #[cfg(feature = "gpu")]
+    pub(crate) compiler: Option<puna_gpu::Compiler>,
+}
+
+impl Opened {
+    fn plain(device: impl Device + 'static) -> Self {
+        Opened {
+            device: Box::new(device),
+            #[cfg(feature = "gpu")]
+            compiler: None,
+        }
+    }
+}
+
 /// Opens one device as the options say.
-pub(crate) fn open(kind: DeviceKind, options: &LoadOptions) -> Result<Box<dyn Device>, Error> {
+pub(crate) fn open(kind: DeviceKind, options: &LoadOptions) -> Result<Opened, Error> {
     match kind {
-        DeviceKind::Reference => Ok(Box::new(RefDevice::new())),
+        DeviceKind::Reference => Ok(Opened::plain(RefDevice::new())),
         DeviceKind::Cpu => {
             let activations = match options.activations.unwrap_or_default() {
                 Activations::Auto => puna_cpu::matmul::Activations::Auto,
@@ -122,10 +144,13 @@ pub(crate) fn open(kind: DeviceKind, options: &LoadOptions) -> Result<Box<dyn De
             let isa = options.isa.as_deref().map(isa).transpose()?;
             let threads = puna_cpu::device::Threads::Count(threads(options)?);
             let options = CpuOptions { threads, isa, activations };
-            Ok(Box::new(CpuDevice::new(options).lift()?))
+            Ok(Opened::plain(CpuDevice::new(options).lift()?))
         }
         #[cfg(feature = "gpu")]
-        DeviceKind::Gpu(index) => gpu::open(index, options),
+        DeviceKind::Gpu(index) => {
+            let (device, compiler) = gpu::open(index, options)?;
+            Ok(Opened { device, compiler: Some(compiler) })
+        }
         #[cfg(not(feature = "gpu"))]
         DeviceKind::Gpu(_) => {
             Err(Error::unsupported("device gpu: expected a build with the feature \"gpu\""))
