@@ -29,12 +29,17 @@ HEADS = {
     "b0": 9, "b1": 9, "b2": 9, "b3": 9, "tallest": 8, "shortest": 8, "highest": 4,
     "t0": 5, "t1": 5, "t2": 5, "t3": 5,
 }  # fmt: skip
+# What each of the four rows at the foot of a chart says of the bar that stands there: how many are taller, and its colour. So
+# that a question about a colour finds the height where it finds the colour.
+LOCAL = {"rank": 4, "tint": 8}
+FOOT = 12
+NAMES = [*HEADS, *(f"{name}{j}" for name in LOCAL for j in range(4))]
 BATCH = 64
 
 
 KINDS = ["digit", "digit", "shape", "number", "number", "number", "bars"]
 # For a tower that knows digits, shapes and colours.
-HARDER = ["digit", "digit", "shape", "bars", "bars", *["number"] * 5]
+HARDER = ["digit", "digit", "shape", *["bars"] * 4, *["number"] * 5]
 
 
 def picture(r, data: Path, held_out: bool, kinds: list = KINDS):
@@ -57,8 +62,11 @@ def picture(r, data: Path, held_out: bool, kinds: list = KINDS):
         top, low = heights.index(max(heights)), heights.index(min(heights))
         truth = {f"b{i}": COLOURS.index(colours[i]) if i < len(colours) else 8 for i in range(4)}
         truth |= {"tallest": COLOURS.index(colours[top]), "shortest": COLOURS.index(colours[low]), "highest": top}
-        # How many are taller.
-        truth |= {f"t{i}": sum(h > heights[i] for h in heights) if i < len(heights) else 4 for i in range(4)}
+        rank = [sum(h > height for h in heights) for height in heights]
+        truth |= {f"t{i}": rank[i] if i < len(rank) else 4 for i in range(4)}
+        for j in range(4):
+            i = int((j + 0.5) * len(rank) / 4)
+            truth |= {f"rank{j}": rank[i], f"tint{j}": COLOURS.index(colours[i])}
     # The last tile shows the whole picture.
     return tiles.cut(image)[2][-1], truth
 
@@ -68,16 +76,18 @@ class Heads(torch.nn.Module):
         super().__init__()
         self.at = torch.nn.ParameterDict({name: torch.nn.Parameter(torch.zeros(16)) for name in HEADS})
         self.head_embed = torch.nn.ModuleDict({name: torch.nn.Linear(width, n) for name, n in HEADS.items()})
+        self.local_embed = torch.nn.ModuleDict({name: torch.nn.Linear(width, n) for name, n in LOCAL.items()})
 
     def forward(self, rows):
         rows = rms(rows, 1e-5)
         pooled = lambda name: (self.at[name].softmax(0)[:, None] * rows).sum(1)
-        return {name: self.head_embed[name](pooled(name)) for name in HEADS}
+        out = {name: self.head_embed[name](pooled(name)) for name in HEADS}
+        return out | {f"{n}{j}": self.local_embed[n](rows[:, FOOT + j]) for n in LOCAL for j in range(4)}
 
 
 def batch(r, data: Path, held_out: bool, n: int, kinds: list = KINDS):
     drawn = [picture(r, data, held_out, kinds) for _ in range(n)]
-    truth = {name: torch.tensor([t.get(name, -100) for _, t in drawn]) for name in HEADS}
+    truth = {name: torch.tensor([t.get(name, -100) for _, t in drawn]) for name in NAMES}
     return torch.from_numpy(np.stack([tile for tile, _ in drawn])), truth
 
 
