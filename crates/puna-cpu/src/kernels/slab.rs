@@ -9,8 +9,9 @@ use core::ops::Range;
 
 /// Where unpacked steps go.
 pub(crate) trait Keep {
-    /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab.
-    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, steps: &[&Step; 8]);
+    /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab: their codes, and their scales and
+    /// minima, which `steps` hold.
+    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, codes: [L::V; 8], steps: &[&Step; 8]);
 }
 
 /// Unpacks a slab. Beyond the last output, its weights are repeated: nothing reads their sums.
@@ -33,19 +34,26 @@ impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let Self { w, outs, steps, mut keep, .. } = self;
-        let blocks = steps.start / B::STEPS * B::BYTES..steps.end / B::STEPS * B::BYTES;
+        let range = steps.start / B::STEPS * B::BYTES..steps.end / B::STEPS * B::BYTES;
         let mut unpacked = [[Step::ZERO; 8]; 8];
         for first in (0..outs.len()).step_by(8) {
             let mut rows = [&[][..]; 8];
             for (i, row) in rows.iter_mut().enumerate() {
-                *row = &w.row(outs.start + (first + i).min(outs.len() - 1))[blocks.clone()];
+                *row = &w.row(outs.start + (first + i).min(outs.len() - 1))[range.clone()];
             }
             for b in 0..steps.len() / B::STEPS {
-                for (steps, row) in unpacked.iter_mut().zip(&rows) {
-                    B::unpack(l, &row[b * B::BYTES..(b + 1) * B::BYTES], steps);
+                let mut blocks = [&[][..]; 8];
+                for ((block, steps), row) in blocks.iter_mut().zip(&mut unpacked).zip(&rows) {
+                    *block = &row[b * B::BYTES..(b + 1) * B::BYTES];
+                    B::unpack(l, block, steps);
                 }
                 for s in 0..B::STEPS {
-                    keep.keep(l, b * B::STEPS + s, first, &unpacked.each_ref().map(|steps| &steps[s]));
+                    let (mut codes, mut steps) = ([l.splat8(0); 8], [&Step::ZERO; 8]);
+                    for i in 0..8 {
+                        steps[i] = &unpacked[i][s];
+                        codes[i] = B::step_codes(l, blocks[i], s, steps[i]);
+                    }
+                    keep.keep(l, b * B::STEPS + s, first, codes, &steps);
                 }
             }
         }

@@ -107,14 +107,10 @@ struct Columns<'a, S> {
 
 impl<S: Shape> Keep for Columns<'_, S> {
     #[inline(always)]
-    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, steps: &[&Step; 8]) {
+    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, codes: [L::V; 8], steps: &[&Step; 8]) {
         let width = const { width::<L>() };
         let scratch = &mut *self.scratch;
         let (at, lane) = (first / width * STEPS + at, first % width);
-        let mut codes = [l.splat8(0); 8];
-        for (codes, step) in codes.iter_mut().zip(steps) {
-            *codes = l.load(bytemuck::cast_ref(&step.codes));
-        }
         let codes = transpose(l, codes);
         for (j, codes) in codes.iter().enumerate() {
             l.store(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
@@ -134,7 +130,8 @@ impl<S: Shape> Keep for Columns<'_, S> {
             }
             if S::AFFINE {
                 for (to, step) in scratch.min[lanes].iter_mut().zip(steps) {
-                    *to = step.min[half];
+                    // The first half's minimum meets the sum of the first half, the second one's that of the step.
+                    *to = if S::HALVES && half == 0 { step.min[0] - step.min[1] } else { step.min[half] };
                 }
             }
         }
@@ -343,7 +340,7 @@ fn add_product<L: Lanes, S: Shape, const VECS: usize>(
 ) {
     let words = x[..STEP].as_chunks::<4>().0;
     let word = |i: usize| u32::from_ne_bytes(words[i]);
-    let [d, low, high] = [8, 9, 10].map(|i| f32::from_bits(word(i)));
+    let [d, low, all] = [8, 9, 10].map(|i| f32::from_bits(word(i)));
     let (x0, x1) = ([0, 1, 2, 3].map(word), [4, 5, 6, 7].map(word));
     let d = l.gsplat(d);
     for v in 0..VECS {
@@ -357,12 +354,11 @@ fn add_product<L: Lanes, S: Shape, const VECS: usize>(
             l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &w.codes[v][1], &x1)), w.scale[v][0])
         };
         if S::AFFINE {
-            // Where the halves share their minimum, so they do here: a sum of both saves a product.
             if S::HALVES {
-                sum = l.gfnma(w.min[v][1], l.gsplat(high), sum);
+                sum = l.gfnma(w.min[v][1], l.gsplat(all), sum);
                 sum = l.gfnma(w.min[v][0], l.gsplat(low), sum);
             } else {
-                sum = l.gfnma(w.min[v][0], l.gsplat(low + high), sum);
+                sum = l.gfnma(w.min[v][0], l.gsplat(all), sum);
             }
         }
         l.gstore(l.gfma(product, d, sum), acc);

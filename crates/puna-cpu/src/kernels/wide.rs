@@ -79,15 +79,18 @@ struct Columns<'a>(&'a mut WideScratch);
 
 impl Keep for Columns<'_> {
     #[inline(always)]
-    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, steps: &[&Step; 8]) {
+    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, codes: [L::V; 8], steps: &[&Step; 8]) {
         let width = const { panel::width::<L>() };
         let Self(scratch) = self;
         let (at, lane) = (first / width * STEPS + at, first % width);
+        let mut bytes = [[0; 32]; 8];
+        for (bytes, codes) in bytes.iter_mut().zip(codes) {
+            l.store_bytes(codes, bytes);
+        }
         for half in 0..2 {
             let mut pairs = [l.splat8(0); 8];
-            for (pairs, step) in pairs.iter_mut().zip(steps) {
-                let codes = &step.codes.as_chunks::<16>().0[half];
-                *pairs = l.widen8(bytemuck::cast_ref(codes));
+            for (pairs, bytes) in pairs.iter_mut().zip(&bytes) {
+                *pairs = l.widen8(bytemuck::cast_ref(&bytes.as_chunks::<16>().0[half]));
             }
             for (j, pairs) in transpose(l, pairs).into_iter().enumerate() {
                 l.store(pairs, &mut scratch.codes[(PAIRS * at + 8 * half + j) * width + lane..]);

@@ -10,6 +10,7 @@ use crate::kernels::blocks::{self, Block, Shape};
 use crate::kernels::dot::{Dot, RowDot};
 use crate::kernels::float::{self, FloatScratch};
 use crate::kernels::lanes::{Kernel, Lanes, Portable};
+use crate::kernels::narrow::{self, NarrowScratch};
 use crate::kernels::tile::{self, TileScratch};
 use crate::kernels::wide::{self, WideScratch};
 use alloc::collections::TryReserveError;
@@ -71,6 +72,7 @@ impl<'a> MatRef<'a> {
 /// Working memory of one thread, about 700 KiB. It never grows.
 pub struct Scratch {
     tile: TileScratch,
+    narrow: NarrowScratch,
     wide: WideScratch,
     float: FloatScratch,
 }
@@ -81,7 +83,12 @@ impl Scratch {
     /// # Errors
     /// When the allocator refuses.
     pub fn new() -> Result<Self, TryReserveError> {
-        Ok(Self { tile: TileScratch::new()?, wide: WideScratch::new()?, float: FloatScratch::new()? })
+        Ok(Self {
+            tile: TileScratch::new()?,
+            narrow: NarrowScratch::new()?,
+            wide: WideScratch::new()?,
+            float: FloatScratch::new()?,
+        })
     }
 }
 
@@ -205,7 +212,7 @@ impl Kernels {
         macro_rules! by_format {
             ($($format:ident),*) => {
                 match w.mat.dtype {
-                    $(DType::$format => self.blocks::<blocks::$format>(w, x, outs, &mut scratch.tile, tile),)*
+                    $(DType::$format => self.blocks::<blocks::$format>(w, x, outs, scratch, tile),)*
                     // Plain formats never have an integer form.
                     _ => tile.fill(f32::NAN),
                 }
@@ -219,11 +226,14 @@ impl Kernels {
         w: &MatRef<'_>,
         x: &Packed<'_>,
         outs: Range<usize>,
-        scratch: &mut TileScratch,
+        scratch: &mut Scratch,
         tile: &mut [f32],
     ) {
-        match x.form {
-            Form::Steps { .. } => tile::product::<B>(self, *w, *x, outs, scratch, tile),
+        match (x.form, self.isa) {
+            (Form::Steps { .. }, Isa::Avx2(_)) if B::Shape::LIMIT <= narrow::LARGEST => {
+                narrow::product::<B>(self, *w, *x, outs, &mut scratch.narrow, tile);
+            }
+            (Form::Steps { .. }, _) => tile::product::<B>(self, *w, *x, outs, &mut scratch.tile, tile),
             _ => self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> }),
         }
     }

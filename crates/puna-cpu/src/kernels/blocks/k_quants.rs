@@ -6,7 +6,8 @@ use crate::kernels::lanes::Lanes;
 use puna_core::quant::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 
 macro_rules! k_quant {
-    ($name:ident, $module:ident, $shape:ty,
+    // Codes are stored with `$zero` added.
+    ($name:ident, $module:ident, $shape:ty, $zero:literal,
      |$l:ident, $block:ident, $steps:ident| $unpack:block) => {
         #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
@@ -21,20 +22,15 @@ macro_rules! k_quant {
             fn unpack<L: Lanes>($l: L, $block: &[u8], $steps: &mut [Step; 8]) {
                 $unpack
             }
+            #[inline(always)]
+            fn step_codes<L: Lanes>(l: L, block: &[u8], s: usize, _: &Step) -> L::V {
+                l.sub8(<Self as Super>::codes(l, block, s), l.splat8($zero))
+            }
         }
     };
 }
 
-/// Writes the codes less `zero`.
-#[inline(always)]
-fn codes<L: Lanes, B: Super>(l: L, block: &[u8], zero: i8, steps: &mut [Step; 8]) {
-    for (s, step) in steps.iter_mut().enumerate() {
-        l.store_bytes(l.sub8(B::codes(l, block, s), l.splat8(zero)), &mut step.codes);
-    }
-}
-
-k_quant!(Q2_K, q2_k, AffineHalves, |l, block, steps| {
-    codes::<L, Self>(l, block, 0, steps);
+k_quant!(Q2_K, q2_k, AffineHalves, 0, |l, block, steps| {
     let (d, dmin) = (f16_at(l, block, q2_k::D), f16_at(l, block, q2_k::DMIN));
     let packed: &[u8; 16] = bytes_at(block, q2_k::SCALES);
     for (step, [a, b]) in steps.iter_mut().zip(packed.as_chunks().0) {
@@ -43,8 +39,7 @@ k_quant!(Q2_K, q2_k, AffineHalves, |l, block, steps| {
     }
 });
 
-k_quant!(Q3_K, q3_k, SymmetricHalves<16>, |l, block, steps| {
-    codes::<L, Self>(l, block, 4, steps);
+k_quant!(Q3_K, q3_k, SymmetricHalves<16>, 4, |l, block, steps| {
     let d = f16_at(l, block, q3_k::D);
     let scales = q3_k::unpack_scales(bytes_at(block, q3_k::SCALES));
     for (step, &[a, b]) in steps.iter_mut().zip(scales.as_chunks().0) {
@@ -63,20 +58,17 @@ fn affine(d: f32, dmin: f32, packed: &[u8; 12], zero: f32, steps: &mut [Step; 8]
     }
 }
 
-k_quant!(Q4_K, q4_k, Affine, |l, block, steps| {
-    codes::<L, Self>(l, block, 8, steps);
+k_quant!(Q4_K, q4_k, Affine, 8, |l, block, steps| {
     let (d, dmin) = (f16_at(l, block, q4_k::D), f16_at(l, block, q4_k::DMIN));
     affine(d, dmin, bytes_at(block, q4_k::SCALES), 8.0, steps);
 });
 
-k_quant!(Q5_K, q5_k, Affine, |l, block, steps| {
-    codes::<L, Self>(l, block, 16, steps);
+k_quant!(Q5_K, q5_k, Affine, 16, |l, block, steps| {
     let (d, dmin) = (f16_at(l, block, q5_k::D), f16_at(l, block, q5_k::DMIN));
     affine(d, dmin, bytes_at(block, q5_k::SCALES), 16.0, steps);
 });
 
-k_quant!(Q6_K, q6_k, SymmetricHalves<32>, |l, block, steps| {
-    codes::<L, Self>(l, block, 32, steps);
+k_quant!(Q6_K, q6_k, SymmetricHalves<32>, 32, |l, block, steps| {
     let d = f16_at(l, block, q6_k::D);
     let scales: &[u8; 16] = bytes_at(block, q6_k::SCALES);
     for (step, &[a, b]) in steps.iter_mut().zip(scales.as_chunks().0) {
@@ -84,8 +76,7 @@ k_quant!(Q6_K, q6_k, SymmetricHalves<32>, |l, block, steps| {
     }
 });
 
-k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, |l, block, steps| {
-    codes::<L, Self>(l, block, 0, steps);
+k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, 0, |l, block, steps| {
     let d = f16_at(l, block, iq4_xs::D);
     for (step, scale) in steps.iter_mut().zip(iq4_xs::scales(bytes_at(block, 0))) {
         step.scale = [d * f32::from(scale); 2];

@@ -7,45 +7,40 @@ use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
 /// Codes of 4 bits: 16 in the low nibbles of 16 bytes, then 16 in the high ones.
 #[inline(always)]
-fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
-    let mut q = [0; 32];
-    for i in 0..16 {
-        (q[i], q[16 + i]) = (qs[i] & 15, qs[i] >> 4);
-    }
-    q
-}
-
-/// `q - zero`.
-#[inline(always)]
-fn centred(q: [u8; 32], zero: u8) -> [i8; 32] {
-    let mut codes = [0; 32];
-    for (code, q) in codes.iter_mut().zip(q) {
-        *code = q.wrapping_sub(zero) as i8;
-    }
-    codes
+fn nibbles<L: Lanes>(l: L, qs: &[u8; 16]) -> L::V {
+    let twice = l.load2(qs, qs);
+    l.and(l.halves_low_high(twice, l.shr16(twice, 4)), l.splat8(15))
 }
 
 /// The fifth bits of codes: 16 where bit `i` of `high` is set.
 #[inline(always)]
-fn with_fifth(mut q: [u8; 32], high: &[u8; 4]) -> [u8; 32] {
+fn with_fifth<L: Lanes>(l: L, codes: L::V, high: &[u8; 4]) -> L::V {
+    /// Code `i` needs byte `i / 8`, and of that bit `i % 8`.
+    const BYTE: [u8; 32] = {
+        let mut byte = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            byte[i] = (i / 8) as u8;
+            i += 1;
+        }
+        byte
+    };
+    const BIT: [u8; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
     let high = u32::from_le_bytes(*high);
-    for (i, q) in q.iter_mut().enumerate() {
-        *q |= ((high >> i & 1) << 4) as u8;
-    }
-    q
+    let bits = l.load(bytemuck::cast_ref(&[BIT; 4]));
+    let bytes = l.shuffle8(l.splat32_halves(high, high), l.load(&BYTE));
+    l.or(codes, l.and(l.eq8(l.and(bytes, bits), bits), l.splat8(16)))
 }
 
+/// Nibbles as indices of a table.
 #[inline(always)]
-fn looked_up(q: [u8; 32], values: &[i8; 16]) -> [i8; 32] {
-    let mut codes = [0; 32];
-    for (code, q) in codes.iter_mut().zip(q) {
-        *code = values[usize::from(q & 15)];
-    }
-    codes
+fn looked_up<L: Lanes>(l: L, nibbles: L::V, table: &[i8; 16]) -> L::V {
+    let table = bytemuck::cast_ref(table);
+    l.shuffle8(l.load2(table, table), nibbles)
 }
 
 macro_rules! legacy {
-    ($name:ident, $module:ident, $shape:ty, |$l:ident, $block:ident| $step:expr) => {
+    ($name:ident, $module:ident, $shape:ty, |$l:ident, $block:ident| $codes:expr, $scale:expr) => {
         #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
@@ -56,36 +51,71 @@ macro_rules! legacy {
             type Dot = Groups<Self>;
 
             #[inline(always)]
+            #[allow(unused_variables, reason = "not all scales need an instruction")]
             fn unpack<L: Lanes>($l: L, $block: &[u8], steps: &mut [Step; 8]) {
-                let (codes, scale, min): ([i8; 32], f32, f32) = $step;
-                steps[0] = Step { codes, scale: [scale; 2], min: [min; 2] };
+                let (scale, min): (f32, f32) = $scale;
+                (steps[0].scale, steps[0].min) = ([scale; 2], [min; 2]);
+            }
+            #[inline(always)]
+            fn step_codes<L: Lanes>($l: L, $block: &[u8], _: usize, _: &Step) -> L::V {
+                $codes
             }
         }
     };
 }
 
-legacy!(Q4_0, q4_0, Symmetric<16>, |l, block| {
-    (centred(nibbles(bytes_at(block, q4_0::QS)), 8), f16_at(l, block, q4_0::D), 0.0)
-});
-legacy!(Q4_1, q4_1, Affine, |l, block| {
+legacy!(
+    Q4_0,
+    q4_0,
+    Symmetric<16>,
+    |l, block| l.sub8(nibbles(l, bytes_at(block, q4_0::QS)), l.splat8(8)),
+    (f16_at(l, block, q4_0::D), 0.0)
+);
+legacy!(Q4_1, q4_1, Affine, |l, block| l.sub8(nibbles(l, bytes_at(block, q4_1::QS)), l.splat8(8)), {
     let d = f16_at(l, block, q4_1::D);
-    (centred(nibbles(bytes_at(block, q4_1::QS)), 8), d, -(f16_at(l, block, q4_1::M) + 8.0 * d))
+    (d, -(f16_at(l, block, q4_1::M) + 8.0 * d))
 });
-legacy!(Q5_0, q5_0, Symmetric<16>, |l, block| {
-    let q = with_fifth(nibbles(bytes_at(block, q5_0::QS)), bytes_at(block, q5_0::QH));
-    (centred(q, 16), f16_at(l, block, q5_0::D), 0.0)
-});
-legacy!(Q5_1, q5_1, Affine, |l, block| {
-    let q = with_fifth(nibbles(bytes_at(block, q5_1::QS)), bytes_at(block, q5_1::QH));
-    let d = f16_at(l, block, q5_1::D);
-    (centred(q, 16), d, -(f16_at(l, block, q5_1::M) + 16.0 * d))
-});
-legacy!(Q8_0, q8_0, Symmetric<128>, |l, block| {
-    (centred(*bytes_at(block, q8_0::QS), 0), f16_at(l, block, q8_0::D), 0.0)
-});
-legacy!(IQ4_NL, iq4_nl, Symmetric<128>, |l, block| {
-    (looked_up(nibbles(bytes_at(block, iq4_nl::QS)), &iq4_nl::VALUES), f16_at(l, block, iq4_nl::D), 0.0)
-});
-legacy!(MXFP4, mxfp4, Symmetric<16>, |_l, block| {
-    (looked_up(nibbles(bytes_at(block, mxfp4::QS)), &mxfp4::VALUES), mxfp4::half_scale(block[mxfp4::E]), 0.0)
-});
+legacy!(
+    Q5_0,
+    q5_0,
+    Symmetric<16>,
+    |l, block| {
+        let codes = with_fifth(l, nibbles(l, bytes_at(block, q5_0::QS)), bytes_at(block, q5_0::QH));
+        l.sub8(codes, l.splat8(16))
+    },
+    (f16_at(l, block, q5_0::D), 0.0)
+);
+legacy!(
+    Q5_1,
+    q5_1,
+    Affine,
+    |l, block| {
+        let codes = with_fifth(l, nibbles(l, bytes_at(block, q5_1::QS)), bytes_at(block, q5_1::QH));
+        l.sub8(codes, l.splat8(16))
+    },
+    {
+        let d = f16_at(l, block, q5_1::D);
+        (d, -(f16_at(l, block, q5_1::M) + 16.0 * d))
+    }
+);
+legacy!(
+    Q8_0,
+    q8_0,
+    Symmetric<128>,
+    |l, block| l.load(bytes_at(block, q8_0::QS)),
+    (f16_at(l, block, q8_0::D), 0.0)
+);
+legacy!(
+    IQ4_NL,
+    iq4_nl,
+    Symmetric<128>,
+    |l, block| looked_up(l, nibbles(l, bytes_at(block, iq4_nl::QS)), &iq4_nl::VALUES),
+    (f16_at(l, block, iq4_nl::D), 0.0)
+);
+legacy!(
+    MXFP4,
+    mxfp4,
+    Symmetric<16>,
+    |l, block| looked_up(l, nibbles(l, bytes_at(block, mxfp4::QS)), &mxfp4::VALUES),
+    (mxfp4::half_scale(block[mxfp4::E]), 0.0)
+);

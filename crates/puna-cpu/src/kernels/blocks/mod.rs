@@ -76,8 +76,15 @@ pub(crate) trait Block {
     /// What multiplies its rows with few rows of activations.
     type Dot: RowDot;
 
-    /// Unpacks a block of `BYTES` bytes into `STEPS` steps.
+    /// Unpacks a block of `BYTES` bytes into `STEPS` steps. Where [`step_codes`](Self::step_codes) takes the codes from
+    /// the block, they are not written.
     fn unpack<L: Lanes>(l: L, block: &[u8], steps: &mut [Step; 8]);
+
+    /// The codes of step `s` of a block that was unpacked to `step`.
+    #[inline(always)]
+    fn step_codes<L: Lanes>(l: L, _block: &[u8], _s: usize, step: &Step) -> L::V {
+        l.load(bytemuck::cast_ref(&step.codes))
+    }
 }
 
 /// The little-endian f16 at byte `at`, widened.

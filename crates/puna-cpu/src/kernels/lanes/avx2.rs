@@ -89,6 +89,10 @@ impl Lanes for Avx2 {
         v!(_mm256_sub_epi8(a, b))
     }
     #[inline(always)]
+    fn sub16(self, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_sub_epi16(a, b))
+    }
+    #[inline(always)]
     fn add32(self, a: __m256i, b: __m256i) -> __m256i {
         v!(_mm256_add_epi32(a, b))
     }
@@ -231,17 +235,8 @@ impl Lanes for Avx2 {
             let one = _mm256_set1_epi16(1);
             let x = |i: usize| _mm256_set1_epi32(x[i] as i32);
             if limit <= 64 {
-                // Sums of 16 bits hold as long as products by 255 stay within them: 4, 2 or 1 times 2 x 255 x limit.
+                // Two products by 255 fit in 16 bits.
                 let p = |i: usize| _mm256_maddubs_epi16(x(i), w[i]);
-                if limit <= 16 {
-                    let sum = _mm256_add_epi16(_mm256_add_epi16(p(0), p(1)), _mm256_add_epi16(p(2), p(3)));
-                    return _mm256_add_epi32(acc, _mm256_madd_epi16(sum, one));
-                }
-                if limit <= 32 {
-                    let low = _mm256_madd_epi16(_mm256_add_epi16(p(0), p(1)), one);
-                    let high = _mm256_madd_epi16(_mm256_add_epi16(p(2), p(3)), one);
-                    return _mm256_add_epi32(_mm256_add_epi32(acc, low), high);
-                }
                 let low = _mm256_add_epi32(_mm256_madd_epi16(p(0), one), _mm256_madd_epi16(p(1), one));
                 let high = _mm256_add_epi32(_mm256_madd_epi16(p(2), one), _mm256_madd_epi16(p(3), one));
                 return _mm256_add_epi32(_mm256_add_epi32(acc, low), high);
@@ -257,6 +252,14 @@ impl Lanes for Avx2 {
             let sum = _mm256_add_epi32(_mm256_add_epi32(p(0), p(1)), _mm256_add_epi32(p(2), p(3)));
             _mm256_add_epi32(acc, sum)
         })
+    }
+    #[inline(always)]
+    fn tmul8_pairs(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {
+        v!(_mm256_add_epi16(acc, _mm256_maddubs_epi16(_mm256_set1_epi32(x as i32), w)))
+    }
+    #[inline(always)]
+    fn tsum_pairs(self, a: __m256i) -> __m256i {
+        v!(_mm256_madd_epi16(a, _mm256_set1_epi16(1)))
     }
     #[inline(always)]
     fn tmul16_pairs(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {

@@ -55,6 +55,7 @@ impl Lanes for Avx512 {
         shl16(a: __m256i, bits: usize) -> __m256i;
         shl32(a: __m256i, bits: usize) -> __m256i;
         sub8(a: __m256i, b: __m256i) -> __m256i;
+        sub16(a: __m256i, b: __m256i) -> __m256i;
         add32(a: __m256i, b: __m256i) -> __m256i;
         sub32(a: __m256i, b: __m256i) -> __m256i;
         eq8(a: __m256i, b: __m256i) -> __m256i;
@@ -108,6 +109,14 @@ impl Lanes for Avx512 {
             acc = v!(_mm512_dpbusd_epi32(acc, _mm512_set1_epi32(*x as i32), *w));
         }
         acc
+    }
+    #[inline(always)]
+    fn tmul8_pairs(self, acc: __m512i, w: __m512i, x: u32) -> __m512i {
+        v!(_mm512_add_epi16(acc, _mm512_maddubs_epi16(_mm512_set1_epi32(x as i32), w)))
+    }
+    #[inline(always)]
+    fn tsum_pairs(self, a: __m512i) -> __m512i {
+        v!(_mm512_madd_epi16(a, _mm512_set1_epi16(1)))
     }
     #[inline(always)]
     fn tmul16_pairs(self, acc: __m512i, w: __m512i, x: u32) -> __m512i {

@@ -58,6 +58,7 @@ pub(crate) trait Lanes: Copy {
     fn shl16(self, a: Self::V, bits: usize) -> Self::V;
     fn shl32(self, a: Self::V, bits: usize) -> Self::V;
     fn sub8(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub16(self, a: Self::V, b: Self::V) -> Self::V;
     fn add32(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub32(self, a: Self::V, b: Self::V) -> Self::V;
     fn eq8(self, a: Self::V, b: Self::V) -> Self::V;
@@ -114,6 +115,11 @@ pub(crate) trait Lanes: Copy {
     /// `acc` plus, in each lane, the sum of 16 products of the signed bytes of `w` by the unsigned bytes of `x`, which
     /// all lanes share. No byte of `w` exceeds `±limit`, a constant.
     fn tdot16(self, limit: i32, acc: Self::T, w: &[Self::T; 4], x: &[u32; 4]) -> Self::T;
+    /// `acc` plus, in each 16-bit lane, the sum of two products of signed bytes of `w`, up to ±64, by unsigned bytes of
+    /// `x`, which all 32-bit lanes share.
+    fn tmul8_pairs(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
+    /// Sums of neighbouring signed 16-bit lanes.
+    fn tsum_pairs(self, a: Self::T) -> Self::T;
     /// `acc` plus, in each lane, the sum of two products of signed 16-bit values; all lanes share those of `x`.
     fn tmul16_pairs(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
     fn to_g(self, a: Self::T) -> Self::G;

@@ -21,6 +21,11 @@ fn map16(a: V, f: impl Fn(i16) -> i16) -> V {
     out
 }
 
+/// A word of two 16-bit results.
+fn halves(a: i32, b: i32, f: impl Fn(i16, i16) -> i16) -> i32 {
+    i32::from(f(a as i16, b as i16)) & 0xFFFF | i32::from(f((a >> 16) as i16, (b >> 16) as i16)) << 16
+}
+
 fn words(a: V) -> [i32; 8] {
     let mut out = [0; 8];
     for (out, a) in out.iter_mut().zip(a.as_chunks::<4>().0) {
@@ -154,6 +159,10 @@ impl Lanes for Portable {
     #[inline]
     fn sub8(self, a: V, b: V) -> V {
         zip_bytes(a, b, u8::wrapping_sub)
+    }
+    #[inline]
+    fn sub16(self, a: V, b: V) -> V {
+        zip_words(a, b, |a, b| halves(a, b, i16::wrapping_sub))
     }
     #[inline]
     fn add32(self, a: V, b: V) -> V {
@@ -310,6 +319,19 @@ impl Lanes for Portable {
             }
         }
         acc
+    }
+    #[inline]
+    fn tmul8_pairs(self, acc: T, w: T, x: u32) -> T {
+        let x = x.to_le_bytes().map(i32::from);
+        core::array::from_fn(|i| {
+            let w = w[i].to_le_bytes().map(signed);
+            let [low, high] = [w[0] * x[0] + w[1] * x[1], w[2] * x[2] + w[3] * x[3]];
+            halves(acc[i], low & 0xFFFF | high << 16, i16::wrapping_add)
+        })
+    }
+    #[inline]
+    fn tsum_pairs(self, a: T) -> T {
+        a.map(|a| i32::from(a as i16) + (a >> 16))
     }
     #[inline]
     fn tmul16_pairs(self, acc: T, w: T, x: u32) -> T {

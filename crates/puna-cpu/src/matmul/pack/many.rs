@@ -83,9 +83,9 @@ fn put(x: &[f32; 32], factor: f32, step: &mut [u8; STEP]) -> f32 {
         *to = code as u8 ^ 0x80;
     }
     let d = unit * factor;
-    let (halves, _) = codes.as_chunks::<16>();
-    let sums = halves.iter().map(|half| d * half.iter().map(|&c| i16::from(c)).sum::<i16>() as f32);
-    for (to, value) in step[32..].as_chunks_mut::<4>().0.iter_mut().zip(core::iter::once(d).chain(sums)) {
+    let sum = |codes: &[i8]| f32::from(codes.iter().map(|&c| i16::from(c)).sum::<i16>());
+    let (low, high) = (sum(&codes[..16]), sum(&codes[16..]));
+    for (to, value) in step[32..].as_chunks_mut::<4>().0.iter_mut().zip([d, d * low, d * (low + high)]) {
         *to = value.to_ne_bytes();
     }
     unit

@@ -75,7 +75,8 @@ impl Form {
     }
 }
 
-/// Bytes of a step: 32 codes with 128 added to each, their F32 scale, and the scale times the sum of each half's codes.
+/// Bytes of a step: 32 codes with 128 added to each, their F32 scale, and the scale times the sum of the first 16 codes
+/// and times the sum of all.
 pub(crate) const STEP: usize = 32 + 4 + 8;
 /// Bytes of a step of 16-bit codes: 32 codes and their scale.
 pub(crate) const WIDE_STEP: usize = 64 + 4;

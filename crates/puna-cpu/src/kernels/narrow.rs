@@ -1,0 +1,279 @@
+//! Products of weights of up to six bits with many rows of 8-bit activations, for processors whose products of bytes are
+//! summed to 16 bits: with codes up to ±16, the 32 products of a step fit in two 16-bit sums, with codes up to ±32 those
+//! of half a step. So a word of four inputs costs a multiplication and an addition, and sums are widened once a step.
+//!
+//! Outputs run along the lanes, two vectors at a time. The weights of a slab, [`OUTS`] outputs by [`STEPS`] steps of 32
+//! inputs, are unpacked once; those of a group of outputs stay in the first-level cache, with the activations of a block of
+//! rows. Six rows by two vectors are twelve sums, two weights, one word of activations and one product: the sixteen
+//! registers of AVX2.
+//!
+//! Activations are unsigned, 128 more than they are. Sums of 16 bits wrap, and so they may begin with -128 times the sum
+//! of their codes: what comes out is the sum with signed activations, at most 16 x 16 x 127 or 8 x 32 x 127.
+
+use super::blocks::{Block, Shape, Step};
+use super::lanes::{Kernel, Lanes};
+use super::panel::{self, transpose};
+use super::slab::{Keep, Unpack, chunks};
+use crate::matmul::{Kernels, MatRef, Packed, STEP};
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+use core::hint::black_box;
+use core::marker::PhantomData;
+use core::ops::Range;
+
+/// Outputs of a slab.
+const OUTS: usize = 64;
+/// Steps of a slab.
+const STEPS: usize = 24;
+/// Rows whose activations stay in the second-level cache while all outputs of a slab use them.
+const ROWS: usize = 48;
+/// Words of a step.
+const WORDS: usize = 8;
+
+/// No code that this kernel multiplies is larger.
+pub(crate) const LARGEST: i32 = 32;
+
+/// Working memory of the kernel, 80 KiB.
+pub(crate) struct NarrowScratch {
+    /// `[OUTS / width][STEPS]` of what [`Part`] describes.
+    panel: Vec<u32>,
+}
+
+impl NarrowScratch {
+    pub(crate) fn new() -> Result<Self, TryReserveError> {
+        let mut panel = Vec::new();
+        // Codes; for two halves, where sums start, scales and minima.
+        let len = OUTS * STEPS * (WORDS + 2 * 3);
+        panel.try_reserve_exact(len)?;
+        panel.resize(len, 0);
+        Ok(Self { panel })
+    }
+}
+
+/// What of a step has a scale of its own: the step, or one of its halves. It is kept as `[words][width]` codes,
+/// `[width]` starts of sums, each two of 16 bits, `[width]` scales and, where there are any, `[width]` minima.
+struct Part<S>(PhantomData<S>);
+
+impl<S: Shape> Part<S> {
+    const IN_STEP: usize = if S::HALVES { 2 } else { 1 };
+    const WORDS: usize = WORDS / Self::IN_STEP;
+    /// Rows of `width` words.
+    const LEN: usize = Self::WORDS + if S::AFFINE { 3 } else { 2 };
+}
+
+/// The product, written to `tile` without the row scales. Only for AVX2, and for codes up to [`LARGEST`].
+pub(crate) fn product<B: Block>(
+    kernels: &Kernels,
+    w: MatRef<'_>,
+    x: Packed<'_>,
+    outs: Range<usize>,
+    scratch: &mut NarrowScratch,
+    tile: &mut [f32],
+) {
+    for slab in chunks(0..x.n_in / 32, STEPS) {
+        for part in chunks(outs.clone(), OUTS) {
+            let keep = Columns { panel: &mut scratch.panel, shape: PhantomData::<B::Shape> };
+            kernels.enter_avx2(Unpack::<B, _>::new(w, &part, &slab, keep));
+            kernels.enter_avx2(Multiply {
+                x,
+                slab: &slab,
+                panel: &scratch.panel,
+                tile: &mut tile[part.start - outs.start..],
+                stride: outs.len(),
+                n_out: part.len(),
+                shape: PhantomData::<B::Shape>,
+            });
+        }
+    }
+}
+
+/// Keeps bytes as columns, and what belongs to them.
+struct Columns<'a, S> {
+    panel: &'a mut [u32],
+    shape: PhantomData<S>,
+}
+
+impl<S: Shape> Keep for Columns<'_, S> {
+    #[inline(always)]
+    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, codes: [L::V; 8], steps: &[&Step; 8]) {
+        let width = const { panel::width::<L>() };
+        let (at, lane) = (first / width * STEPS + at, first % width);
+        let codes = transpose(l, codes);
+        let step = &mut self.panel[at * Part::<S>::IN_STEP * Part::<S>::LEN * width..];
+        let parts = step.chunks_exact_mut(Part::<S>::LEN * width);
+        for (half, (part, codes)) in parts.zip(codes.chunks_exact(Part::<S>::WORDS)).enumerate() {
+            let mut start = l.splat8(0);
+            for (j, codes) in codes.iter().enumerate() {
+                l.store(*codes, &mut part[j * width + lane..]);
+                start = l.sub16(start, l.mul8_pairs(l.splat8(-128), *codes));
+            }
+            let mut rest = part[Part::<S>::WORDS * width..].chunks_exact_mut(width);
+            if let (Some(starts), Some(scales)) = (rest.next(), rest.next()) {
+                l.store(start, &mut starts[lane..]);
+                for (to, step) in scales[lane..lane + 8].iter_mut().zip(steps) {
+                    *to = step.scale[half].to_bits();
+                }
+            }
+            if S::AFFINE
+                && let Some(mins) = rest.next()
+            {
+                for (to, step) in mins[lane..lane + 8].iter_mut().zip(steps) {
+                    // The first half's minimum meets the sum of the first half, the second one's that of the step.
+                    let min = if S::HALVES && half == 0 { step.min[0] - step.min[1] } else { step.min[half] };
+                    *to = min.to_bits();
+                }
+            }
+        }
+    }
+}
+
+/// Multiplies the activations by the unpacked slab.
+struct Multiply<'a, S> {
+    x: Packed<'a>,
+    slab: &'a Range<usize>,
+    panel: &'a [u32],
+    /// Rows of `stride` values, of which `n_out` are computed. They hold the sums of earlier slabs.
+    tile: &'a mut [f32],
+    stride: usize,
+    n_out: usize,
+    shape: PhantomData<S>,
+}
+
+impl<S: Shape> Kernel for Multiply<'_, S> {
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, l: L) {
+        let width = const { panel::width::<L>() };
+        for rows in chunks(0..self.x.n_rows, ROWS) {
+            for group in 0..self.n_out.div_ceil(width) {
+                let mut r = rows.start;
+                while r < rows.end {
+                    r += match rows.end - r {
+                        1 => self.block::<L, 1>(l, r, group),
+                        2 => self.block::<L, 2>(l, r, group),
+                        3 => self.block::<L, 3>(l, r, group),
+                        4 | 7 | 8 => self.block::<L, 4>(l, r, group),
+                        5 => self.block::<L, 5>(l, r, group),
+                        _ => self.block::<L, 6>(l, r, group),
+                    };
+                }
+            }
+            rows.for_each(|r| self.residual(l, r));
+        }
+    }
+}
+
+impl<S: Shape> Multiply<'_, S> {
+    /// The panel from step `s` of a group of outputs on.
+    #[inline(always)]
+    fn step(&self, width: usize, group: usize, s: usize) -> &[u32] {
+        &self.panel[(group * STEPS + s) * Part::<S>::IN_STEP * Part::<S>::LEN * width..]
+    }
+
+    /// Where row `r` and a group of outputs are in the tile.
+    #[inline(always)]
+    fn place(&self, width: usize, r: usize, group: usize) -> Range<usize> {
+        let at = r * self.stride + group * width;
+        at..at + width.min(self.n_out - group * width)
+    }
+
+    /// `N` rows by a group of outputs. Returns `N`.
+    #[inline(always)]
+    fn block<L: Lanes, const N: usize>(&mut self, l: L, r: usize, group: usize) -> usize {
+        let width = const { panel::width::<L>() };
+        let n_steps = self.slab.len();
+        let mut rows: [&[[u8; STEP]]; N] = [&[]; N];
+        for (i, row) in rows.iter_mut().enumerate() {
+            let steps = self.x.row(r + i).as_chunks().0;
+            *row = &steps[self.slab.clone()][..n_steps];
+        }
+        let mut totals = [[0.0; panel::MAX_WIDTH]; N];
+        if self.slab.start > 0 {
+            for (i, totals) in totals.iter_mut().enumerate() {
+                let values = &self.tile[self.place(width, r + i, group)];
+                totals[..values.len()].copy_from_slice(values);
+            }
+        }
+        // If the compiler knew this number, it would unroll the loop over words, and run out of registers.
+        let words = black_box(Part::<S>::WORDS);
+        for s in 0..n_steps {
+            let mut x = [&[0; STEP]; N];
+            for (x, row) in x.iter_mut().zip(&rows) {
+                *x = &row[s];
+            }
+            add_step::<L, S, N>(l, self.step(width, group, s), words, &x, &mut totals);
+        }
+        for (i, totals) in totals.iter().enumerate() {
+            let place = self.place(width, r + i, group);
+            let values = &mut self.tile[place];
+            values.copy_from_slice(&totals[..values.len()]);
+        }
+        N
+    }
+
+    /// Adds the products of a row's residuals, if there are any within the slab.
+    #[inline(always)]
+    fn residual<L: Lanes>(&mut self, l: L, r: usize) {
+        let width = const { panel::width::<L>() };
+        let residual = self.x.step_residual(r);
+        let row = self.x.row(r)[residual.at..].as_chunks::<STEP>().0;
+        let words = black_box(Part::<S>::WORDS);
+        for (place, x) in residual.places.iter().zip(row) {
+            let step = usize::from(u16::from_ne_bytes(*place));
+            if !self.slab.contains(&step) {
+                continue;
+            }
+            for group in 0..self.n_out.div_ceil(width) {
+                let place = self.place(width, r, group);
+                let mut totals = [[0.0; panel::MAX_WIDTH]];
+                totals[0][..place.len()].copy_from_slice(&self.tile[place.clone()]);
+                let weights = self.step(width, group, step - self.slab.start);
+                add_step::<L, S, 1>(l, weights, words, &[x], &mut totals);
+                let n = place.len();
+                self.tile[place].copy_from_slice(&totals[0][..n]);
+            }
+        }
+    }
+}
+
+/// Adds the products of the step that `weights` begins with and a step of each of `N` rows. `words` are those of a part.
+#[inline(always)]
+fn add_step<L: Lanes, S: Shape, const N: usize>(
+    l: L,
+    weights: &[u32],
+    words: usize,
+    x: &[&[u8; STEP]; N],
+    totals: &mut [[f32; panel::MAX_WIDTH]; N],
+) {
+    let width = const { panel::width::<L>() };
+    let word = |x: &[u8; STEP], i: usize| u32::from_ne_bytes(x.as_chunks().0[i % (STEP / 4)]);
+    for half in 0..Part::<S>::IN_STEP {
+        let part = &weights[half * Part::<S>::LEN * width..];
+        let rest = &part[Part::<S>::WORDS * width..][..(Part::<S>::LEN - Part::<S>::WORDS) * width];
+        let start = [l.tload(rest), l.tload(&rest[L::LANES..])];
+        let mut sums = [start; N];
+        for (j, w) in part.chunks_exact(width).take(words).enumerate() {
+            let w = [l.tload(w), l.tload(&w[L::LANES..])];
+            for (sums, x) in sums.iter_mut().zip(x) {
+                // This says to the compiler that the index is within the codes for less than it takes to check.
+                let x = word(x, (half * Part::<S>::WORDS + j) % WORDS);
+                sums[0] = l.tmul8_pairs(sums[0], w[0], x);
+                sums[1] = l.tmul8_pairs(sums[1], w[1], x);
+            }
+        }
+        let rest: &[f32] = bytemuck::cast_slice(&rest[width..]);
+        let scales = [l.gload(rest), l.gload(&rest[L::LANES..])];
+        for ((sums, x), totals) in sums.into_iter().zip(x).zip(&mut *totals) {
+            let field = |i| l.gsplat(f32::from_bits(word(x, i)));
+            let d = field(WORDS);
+            for (v, totals) in totals.chunks_exact_mut(L::LANES).take(2).enumerate() {
+                let sum = l.to_g(l.tsum_pairs(sums[v]));
+                let mut total = l.gfma(sum, l.gmul(scales[v], d), l.gload(totals));
+                if S::AFFINE {
+                    let of = field(if S::HALVES && half == 0 { WORDS + 1 } else { WORDS + 2 });
+                    total = l.gfnma(l.gload(&rest[width + v * L::LANES..]), of, total);
+                }
+                l.gstore(total, totals);
+            }
+        }
+    }
+}
