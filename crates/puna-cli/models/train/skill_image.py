@@ -225,9 +225,10 @@ def bars(r: Random, data: Path, held_out: bool) -> Sample:
         questions.append(("Name the bars from tall to short.", ", ".join(colours[i] for i in order) + "."))
         for pair in combinations(range(len(colours)), 2):
             a, b = r.sample(pair, 2)
-            answer = "Yes." if heights[a] > heights[b] else "No."
-            questions.append((f"Is the {colours[a]} bar taller than the {colours[b]} bar?", answer))
-            a, b = r.sample(pair, 2)
+            # Both ways round: the answers differ in nothing but the order of the names.
+            for a, b in (a, b), (b, a):
+                answer = "Yes." if heights[a] > heights[b] else "No."
+                questions.append((f"Is the {colours[a]} bar taller than the {colours[b]} bar?", answer))
             best = colours[a if heights[a] > heights[b] else b]
             questions.append((f"Which is taller, the {colours[a]} bar or the {colours[b]} bar?", f"The {best} bar."))
         for place, i in enumerate(order):
