@@ -16,22 +16,46 @@ unsafe impl Zeroable for Line {}
 // SAFETY: sixteen 4-byte floats fill the 64 bytes without padding, and any bits are a float.
 unsafe impl Pod for Line {}
 
-/// Zeroed memory on 64-byte boundaries that grows without aborting. Its length is in bytes.
+/// Zeroed memory on 64-byte boundaries that grows without aborting.
+///
+/// The vector has the alignment of its elements and room to move up to the next line: for that the allocator asks the
+/// system for zeroed pages, which take no memory until they are touched. For a larger alignment it writes the zeros itself,
+/// and a session's buffers for batches would all be resident before a first token.
 #[derive(Default)]
-pub(crate) struct Aligned(Vec<Line>);
+pub(crate) struct Aligned {
+    memory: Vec<f32>,
+    /// Whole lines in it.
+    n_lines: usize,
+}
 
 impl Aligned {
     fn zeroed(bytes: usize) -> Result<Self, DeviceError> {
-        let lines = bytemuck::allocation::try_zeroed_vec(bytes.div_ceil(64));
-        lines.map(Self).map_err(|()| DeviceError::OutOfMemory { bytes: bytes as u64 })
+        let refused = DeviceError::OutOfMemory { bytes: bytes as u64 };
+        let n_lines = bytes.div_ceil(64);
+        if n_lines == 0 {
+            return Ok(Self::default());
+        }
+        let len = n_lines.checked_add(1).and_then(|n| n.checked_mul(16)).ok_or(refused.clone())?;
+        let memory = bytemuck::allocation::try_zeroed_vec(len).map_err(|()| refused)?;
+        Ok(Self { memory, n_lines })
+    }
+
+    fn lines(&self) -> &[Line] {
+        let (_, lines, _) = bytemuck::pod_align_to(&self.memory);
+        lines.get(..self.n_lines).unwrap_or_default()
+    }
+
+    fn lines_mut(&mut self) -> &mut [Line] {
+        let (_, lines, _) = bytemuck::pod_align_to_mut(&mut self.memory);
+        lines.get_mut(..self.n_lines).unwrap_or_default()
     }
 
     /// Room for `n` values. What it held is forgotten if it has to grow.
     pub(crate) fn room<T: Pod>(&mut self, n: usize) -> Result<&mut [T], DeviceError> {
         let bytes = n.checked_mul(size_of::<T>()).ok_or(DeviceError::OutOfMemory { bytes: u64::MAX })?;
-        if self.0.len() < bytes.div_ceil(64) {
+        if self.n_lines < bytes.div_ceil(64) {
             // First give back what there is: the old contents are not needed.
-            self.0 = Vec::new();
+            *self = Self::default();
             *self = Self::zeroed(bytes)?;
         }
         Ok(&mut self.values_mut()[..n])
@@ -39,12 +63,12 @@ impl Aligned {
 
     /// All of it, as values.
     pub(crate) fn values<T: Pod>(&self) -> &[T] {
-        bytemuck::cast_slice(&self.0)
+        bytemuck::cast_slice(self.lines())
     }
 
     /// All of it, as values.
     pub(crate) fn values_mut<T: Pod>(&mut self) -> &mut [T] {
-        bytemuck::cast_slice_mut(&mut self.0)
+        bytemuck::cast_slice_mut(self.lines_mut())
     }
 }
 
@@ -73,7 +97,7 @@ impl Storage {
         }
         if Arc::get_mut(&mut self.memory).is_none() {
             let mut copy = Aligned::zeroed(self.len.saturating_mul(elem.bytes()))?;
-            copy.0.copy_from_slice(&self.memory.0);
+            copy.lines_mut().copy_from_slice(self.memory.lines());
             self.memory = Arc::new(copy);
         }
         Ok(Arc::get_mut(&mut self.memory).and_then(|m| m.values_mut().get_mut(..self.len)))

@@ -20,17 +20,11 @@ pub struct Scratch {
     dims: Dims,
     /// Residual stream `[batch, hidden]`.
     h: Buf,
-    /// What a norm gives `[batch, hidden]`.
+    /// What a norm gives `[batch, hidden]`; and when queries, keys and values are made of that, what attention gives
+    /// `[batch, n_heads * head_dim]`.
     normed: Buf,
-    /// Queries `[batch, n_heads * head_dim]`.
-    q: Buf,
-    /// Keys `[batch, n_kv_heads * head_dim]`.
-    k: Buf,
-    /// Values `[batch, n_kv_heads * head_dim]`.
-    v: Buf,
-    /// What attention gives `[batch, n_heads * head_dim]`.
-    attended: Buf,
-    /// Inside of a feed-forward network `[batch, n_ff]`, for its widest kind.
+    /// Queries `[batch, n_heads * head_dim]`, then keys and values, `[batch, n_kv_heads * head_dim]` each; and when
+    /// attention is done, the inside of a feed-forward network `[batch, n_ff]`, for its widest kind.
     inner: Buf,
     /// The router's choices `[batch, n_experts_used]`, if there are experts.
     picks: Picks,
@@ -110,13 +104,13 @@ impl Scratch {
             vocab: config.vocab_size,
         };
         let of = |needed: bool, width: usize| if needed { width } else { 0 };
-        let normed = of(work.layers || work.experts || work.head, dims.hidden);
-        let [q, kv, inner] = [dims.q, dims.kv, dims.inner].map(|width| of(work.layers, width));
-        let widths = [dims.hidden, normed, q, kv, kv, q, inner, of(work.apart, dims.hidden)];
+        let normed = of(work.layers || work.experts || work.head, dims.hidden).max(of(work.layers, dims.q));
+        let inner = of(work.layers, dims.inner.max(dims.q.saturating_add(dims.kv.saturating_mul(2))));
+        let widths = [dims.hidden, normed, inner, of(work.apart, dims.hidden)];
         let f32s = widths.map(|width| (Elem::F32, batch.saturating_mul(width)));
         let n_picks = batch.saturating_mul(of(work.experts, config.n_experts_used));
         let rest = [(Elem::F32, of(work.head, dims.vocab)), (Elem::U32, n_picks), (Elem::F32, n_picks)];
-        let mut bufs = [Buf(0); 11];
+        let mut bufs = [Buf(0); 7];
         for (i, (elem, len)) in f32s.into_iter().chain(rest).enumerate() {
             match device.alloc_at(place, elem, len) {
                 Ok(buf) => bufs[i] = buf,
@@ -126,31 +120,16 @@ impl Scratch {
                 }
             }
         }
-        let [h, normed, q, k, v, attended, inner, zeros, logits, ids, scores] = bufs;
+        let [h, normed, inner, zeros, logits, ids, scores] = bufs;
         let top_k = config.n_experts_used;
         let picks = Picks { ids, scores, top_k };
         let logit_rows = 1;
-        Ok(Scratch {
-            batch,
-            place,
-            dims,
-            h,
-            normed,
-            q,
-            k,
-            v,
-            attended,
-            inner,
-            picks,
-            logits,
-            logit_rows,
-            zeros,
-        })
+        Ok(Scratch { batch, place, dims, h, normed, inner, picks, logits, logit_rows, zeros })
     }
 
     fn free(self, device: &mut dyn Device) {
-        let Scratch { h, normed, q, k, v, attended, inner, zeros, logits, picks, .. } = self;
-        for buf in [h, normed, q, k, v, attended, inner, zeros, logits, picks.ids, picks.scores] {
+        let Scratch { h, normed, inner, zeros, logits, picks, .. } = self;
+        for buf in [h, normed, inner, zeros, logits, picks.ids, picks.scores] {
             device.free(buf);
         }
     }
@@ -175,19 +154,21 @@ impl Scratch {
     }
 
     pub(crate) fn q(&self, n: usize) -> Rows {
-        Rows::new(self.q, n, self.dims.q)
+        Rows::new(self.inner, n, self.dims.q)
     }
 
     pub(crate) fn k(&self, n: usize) -> Rows {
-        Rows::new(self.k, n, self.dims.kv)
+        let offset = self.batch * self.dims.q;
+        Rows { offset, ..Rows::new(self.inner, n, self.dims.kv) }
     }
 
     pub(crate) fn v(&self, n: usize) -> Rows {
-        Rows::new(self.v, n, self.dims.kv)
+        let offset = self.batch * (self.dims.q + self.dims.kv);
+        Rows { offset, ..Rows::new(self.inner, n, self.dims.kv) }
     }
 
     pub(crate) fn attended(&self, n: usize) -> Rows {
-        Rows::new(self.attended, n, self.dims.q)
+        Rows::new(self.normed, n, self.dims.q)
     }
 
     /// Inside of a feed-forward network of width `n_ff`.

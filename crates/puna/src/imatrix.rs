@@ -25,7 +25,7 @@ impl Imatrix {
     pub fn open(path: impl AsRef<Path>) -> Result<Imatrix, Error> {
         let path = path.as_ref();
         let file =
-            crate::map::region(path, FileAccess::Read, &Cancel::new(), |_| {}).place(path.display())?;
+            crate::map::region(path, FileAccess::Read, &Cancel::new(), |_| {}).place(path.display())?.0;
         let read = puna_llama::Imatrix::read(&file, &Limits::default()).lift();
         read.place(path.display()).map(Imatrix)
     }

@@ -113,6 +113,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(all(feature = "std", unix))]
+mod ahead;
 #[cfg(feature = "tokenizer")]
 mod chat;
 #[cfg(feature = "image")]

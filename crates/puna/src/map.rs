@@ -13,7 +13,8 @@ use std::path::Path;
 #[non_exhaustive]
 pub enum FileAccess {
     /// The file is mapped: loading takes no time and no memory of the program's own, pages are shared between programs
-    /// and can be dropped and read again by the system.
+    /// and can be dropped and read again by the system. On Unix a thread that soon ends asks the system for the weights
+    /// that every token needs, so that a cold file is read before they are used.
     ///
     /// While a model is open, nobody may shorten or overwrite its file: a page that is no longer there ends the
     /// program with `SIGBUS` on Unix (no library can turn that into an error), and one that was overwritten gives wrong
@@ -25,13 +26,16 @@ pub enum FileAccess {
     Read,
 }
 
-/// All bytes of the file at `path`. `read` is called with the bytes read so far when they are copied.
+/// A mapped file.
+pub(crate) type Map = Arc<memmap2::Mmap>;
+
+/// All bytes of the file at `path`, and the map that they are in, if they are in one. `read` is called with the bytes read so far when they are copied.
 pub(crate) fn region(
     path: &Path,
     access: FileAccess,
     cancel: &Cancel,
     read: impl FnMut(u64),
-) -> Result<Region, Error> {
+) -> Result<(Region, Option<Map>), Error> {
     let file = File::open(path).lift()?;
     let metadata = file.metadata().lift()?;
     if !metadata.is_file() {
@@ -46,10 +50,10 @@ pub(crate) fn region(
             // stated on `FileAccess::Map`, and no value read from the bytes is ever used as a length, index or enum
             // again after it was validated and copied out, so that changed weights give other numbers, not other
             // memory accesses.
-            let map = unsafe { memmap2::Mmap::map(&file) }.lift()?;
-            Ok(Region::new(Arc::new(map)))
+            let map = Arc::new(unsafe { memmap2::Mmap::map(&file) }.lift()?);
+            Ok((Region::new(map.clone()), Some(map)))
         }
-        _ => copy(file, metadata.len(), cancel, read),
+        _ => Ok((copy(file, metadata.len(), cancel, read)?, None)),
     }
 }
 

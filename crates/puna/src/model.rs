@@ -80,6 +80,11 @@ impl Model {
             }
             loaded => (loaded?, None),
         };
+        // Not before: what loading itself reads would wait behind it.
+        #[cfg(all(feature = "std", unix))]
+        if kind == DeviceKind::Cpu {
+            crate::ahead::read_ahead(&package, &options.cancel.clone().unwrap_or_default());
+        }
         let mut info = loaded.info(&package);
         info.fallback = fallback;
         let Loaded { llama, vision, device } = loaded;

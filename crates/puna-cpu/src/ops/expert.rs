@@ -2,7 +2,6 @@
 
 use super::product::{PackedRows, Strips, cost, product, row_blocks};
 use super::swiglu::gated;
-use crate::buffers::Aligned;
 use crate::device::{CpuDevice, Scratch, WeightMat, Weights, Worker};
 use crate::matmul::{Form, Kernels};
 use crate::pool::{Split, Team};
@@ -11,19 +10,23 @@ use core::ops::Range;
 use puna_core::{DeviceError, Expert, Mat, ops::ExpertFfn};
 
 const OP: &str = "ExpertFfn";
+/// Picks whose hidden rows exist at once, and at most so many of a group: what is between the products is 8 MiB in Scout
+/// instead of 16 for a batch of 512, and unpacking weights again for every 256 rows costs little.
+const WAVE: usize = 256;
 
 /// The picks of a batch sorted by expert. A pick is a row's choice of one expert: row `pick / top_k`.
 #[derive(Default)]
 pub(crate) struct Grouping {
     /// Picks in order of expert, and of row within an expert. Picks that name no expert are left out.
     order: Vec<u32>,
-    /// The experts that were picked.
+    /// The experts that were picked, those with very many rows more than once.
     groups: Vec<Group>,
+    waves: Vec<Wave>,
     /// For each expert the place in `order` of its next pick.
     next: Vec<u32>,
 }
 
-/// The rows of one expert.
+/// Rows of one expert.
 struct Group {
     expert: usize,
     /// Its picks, as places in the order.
@@ -34,7 +37,16 @@ struct Group {
     down: usize,
 }
 
-/// Bytes of all packed rows: of what experts take in, and of the hidden rows between their products.
+/// Consecutive groups that are computed together.
+struct Wave {
+    groups: Range<usize>,
+    /// Their picks, as places in the order.
+    picks: Range<usize>,
+    /// Bytes of their packed hidden rows.
+    packed: usize,
+}
+
+/// Bytes of all packed rows: of what experts take in, and of the hidden rows between the products of the widest wave.
 #[derive(Clone, Copy, Default)]
 struct PackedBytes {
     inputs: usize,
@@ -52,9 +64,12 @@ impl Grouping {
         let refused = |n: usize| DeviceError::OutOfMemory { bytes: 4 * n as u64 };
         self.order.clear();
         self.groups.clear();
+        self.waves.clear();
         self.next.clear();
         self.order.try_reserve(ids.len()).map_err(|_| refused(ids.len()))?;
-        self.groups.try_reserve(experts.len()).map_err(|_| refused(experts.len()))?;
+        let most = experts.len().saturating_add(ids.len() / WAVE);
+        self.groups.try_reserve(most).map_err(|_| refused(most))?;
+        self.waves.try_reserve(most).map_err(|_| refused(most))?;
         self.next.try_reserve(experts.len() + 1).map_err(|_| refused(experts.len()))?;
         self.next.resize(experts.len() + 1, 0);
         let picked = |&id: &u32| (id as usize) < experts.len();
@@ -65,17 +80,11 @@ impl Grouping {
         for (e, expert) in experts.iter().enumerate() {
             let (start, n) = (self.next[e] as usize, self.next[e + 1] as usize);
             self.next[e + 1] += self.next[e];
-            if n == 0 {
-                continue;
+            // At most WAVE at a time, and about as many each time.
+            let len = n.div_ceil(n.div_ceil(WAVE).max(1)).max(1);
+            for first in (0..n).step_by(len) {
+                self.add(e, expert, start + first..start + n.min(first + len), &mut bytes, kernels)?;
             }
-            let gate = place(&mut bytes.inputs, kernels, &expert.gate, n)?;
-            let up = if form(kernels, &expert.up, n) == form(kernels, &expert.gate, n) {
-                gate
-            } else {
-                place(&mut bytes.inputs, kernels, &expert.up, n)?
-            };
-            let down = place(&mut bytes.hidden, kernels, &expert.down, n)?;
-            self.groups.push(Group { expert: e, picks: start..start + n, gate, up, down });
         }
         self.order.resize(self.next[experts.len()] as usize, 0);
         for (pick, id) in ids.iter().enumerate().filter(|(_, id)| picked(id)) {
@@ -84,6 +93,39 @@ impl Grouping {
             *next += 1;
         }
         Ok(bytes)
+    }
+
+    /// Adds a group to the last wave, or begins another one with it.
+    fn add(
+        &mut self,
+        e: usize,
+        expert: &Expert,
+        picks: Range<usize>,
+        bytes: &mut PackedBytes,
+        kernels: &Kernels,
+    ) -> Result<(), DeviceError> {
+        let n = picks.len();
+        let gate = place(&mut bytes.inputs, kernels, &expert.gate, n)?;
+        let up = if form(kernels, &expert.up, n) == form(kernels, &expert.gate, n) {
+            gate
+        } else {
+            place(&mut bytes.inputs, kernels, &expert.up, n)?
+        };
+        let (at, end) = (self.groups.len(), picks.end);
+        if self.waves.last().is_none_or(|wave| end - wave.picks.start > WAVE) {
+            self.waves.push(Wave { groups: at..at, picks: picks.start..end, packed: 0 });
+        }
+        let Some(wave) = self.waves.last_mut() else { return Ok(()) };
+        (wave.groups.end, wave.picks.end) = (at + 1, end);
+        let down = place(&mut wave.packed, kernels, &expert.down, n)?;
+        bytes.hidden = bytes.hidden.max(wave.packed);
+        self.groups.push(Group { expert: e, picks, gate, up, down });
+        Ok(())
+    }
+
+    /// Most picks of a wave.
+    fn widest(&self) -> usize {
+        self.waves.iter().map(|wave| wave.picks.len()).max().unwrap_or(0)
     }
 
     /// The group that place `at` of the order belongs to.
@@ -136,12 +178,32 @@ pub(crate) fn expert_ffn(device: &mut CpuDevice, op: &ExpertFfn<'_>) -> Result<(
         let bytes = grouping.sort(ids, op.experts, kernels)?;
         let (Some(first), false) = (op.experts.first(), grouping.groups.is_empty()) else { return Ok(()) };
         let per_expert = n_picks.div_ceil(op.experts.len());
-        let job = Job { op, weights, kernels, isa: d.isa, grouping, per_expert };
+        let strips = [&first.gate, &first.down].map(|mat| Strips::new(mat, per_expert));
+        let job = Job { op, weights, kernels, isa: d.isa, grouping, strips };
+        let [gate_up, down] = strips.map(|strips| strips.tile(grouping.widest()));
+        team.prepare(|worker| worker.tile.room::<f32>(down.max(2 * gate_up)).map(|_| ()))?;
         let packed = job.pack_inputs(x, scores, packed.room(bytes.inputs)?, team)?;
-        let hidden = rows.room::<f32>(grouping.order.len().saturating_mul(first.gate.n_out))?;
-        job.gate_and_up(packed, hidden, team)?;
-        let packed = job.pack_hidden(hidden, packed_hidden.room(bytes.hidden)?, team)?;
-        job.down(packed, out, expert_out, team)
+        let hidden = rows.room::<f32>(grouping.widest().saturating_mul(first.gate.n_out))?;
+        let packed_hidden = packed_hidden.room(bytes.hidden)?;
+        let top_k = op.picks.top_k;
+        // With several experts a row, their outputs are first written side by side and then added in order of rank, so that
+        // sums do not depend on who was first.
+        let side = if top_k > 1 { expert_out.room::<f32>(out.len().saturating_mul(top_k))? } else { &mut [] };
+        side.fill(0.0);
+        for wave in &grouping.waves {
+            job.gate_and_up(wave, packed, hidden, team)?;
+            let packed = job.pack_hidden(wave, hidden, packed_hidden, team)?;
+            job.down(wave, packed, if top_k > 1 { &mut *side } else { &mut *out }, team)?;
+        }
+        if top_k > 1 {
+            let (side, width) = (&*side, op.out.width);
+            team.chunks(out, width, side.len() as u64 / 4, |r, out, _| {
+                for ranked in side[r * top_k * width..(r + 1) * top_k * width].chunks_exact(width) {
+                    out.iter_mut().zip(ranked).for_each(|(out, v)| *out += *v);
+                }
+            })?;
+        }
+        Ok(())
     })
 }
 
@@ -153,8 +215,8 @@ struct Job<'a> {
     kernels: &'a Kernels,
     isa: crate::isa::Isa,
     grouping: &'a Grouping,
-    /// Rows of an expert if all were chosen equally often.
-    per_expert: usize,
+    /// How the outputs of the first two products and of the second are cut.
+    strips: [Strips; 2],
 }
 
 impl Job<'_> {
@@ -188,21 +250,22 @@ impl Job<'_> {
         Ok(packed)
     }
 
-    /// `hidden[at] = silu(gate x) * (up x)` for every place `at` of the order.
+    /// `hidden[at] = silu(gate x) * (up x)` for every place `at` of the wave.
     fn gate_and_up(
         &self,
+        wave: &Wave,
         packed: &[u8],
         hidden: &mut [f32],
         team: &mut Team<Worker>,
     ) -> Result<(), DeviceError> {
         let experts = self.op.experts;
         let n_ff = experts[0].gate.n_out;
-        let strips = Strips::new(&experts[0].gate, self.per_expert);
-        let work = self.cost(|expert| [&expert.gate, &expert.up]);
-        team.prepare(|worker| worker.tile.room::<f32>(2 * strips.tile(self.n_picks())).map(|_| ()))?;
+        let [strips, _] = self.strips;
+        let groups = &self.grouping.groups[wave.groups.clone()];
+        let work = self.cost(groups, |expert| [&expert.gate, &expert.up]);
         let hidden = Split::new(hidden);
-        team.run(self.grouping.groups.len() * strips.len(), work, |task, worker| {
-            let (group, outs) = (&self.grouping.groups[task / strips.len()], strips.get(task % strips.len()));
+        team.run(groups.len() * strips.len(), work, |task, worker| {
+            let (group, outs) = (&groups[task / strips.len()], strips.get(task % strips.len()));
             let Ok([gate, up, _]) = mats(self.weights, &experts[group.expert]) else { return };
             let (gate_x, up_x) =
                 (self.rows(packed, gate.mat, group.gate, group), self.rows(packed, up.mat, group.up, group));
@@ -221,7 +284,7 @@ impl Job<'_> {
                 product(self.kernels, &up, &up_x.rows(rows.clone()), outs.clone(), (kernel, floats), ups);
                 let tiles = gates.chunks_exact(outs.len()).zip(ups.chunks_exact(outs.len()));
                 for (r, (gates, ups)) in rows.zip(tiles) {
-                    let start = (group.picks.start + r) * n_ff;
+                    let start = (group.picks.start - wave.picks.start + r) * n_ff;
                     // SAFETY: only this task has the columns `outs` of this expert's rows.
                     gated(self.isa, gates, ups, unsafe { hidden.part(start + outs.start..start + outs.end) });
                 }
@@ -229,45 +292,46 @@ impl Job<'_> {
         })
     }
 
-    /// Packs the hidden rows for the second product.
+    /// Packs the hidden rows of a wave for the second product.
     fn pack_hidden<'p>(
         &self,
+        wave: &Wave,
         hidden: &[f32],
         packed: &'p mut [u8],
         team: &mut Team<Worker>,
     ) -> Result<&'p [u8], DeviceError> {
         let (kernels, grouping, n_ff) = (self.kernels, self.grouping, self.op.experts[0].gate.n_out);
         let bytes = Split::new(packed);
-        team.run(grouping.order.len(), hidden.len() as u64 / 4, |at, _| {
+        let n = wave.picks.len();
+        team.run(n, (n * n_ff) as u64 / 4, |row, _| {
+            let at = wave.picks.start + row;
             let group = grouping.group_of(at);
             let form = form(kernels, &self.op.experts[group.expert].down, group.picks.len());
             let len = kernels.packed_len(form, n_ff);
             let start = group.down + (at - group.picks.start) * len;
             // SAFETY: each pick has a row of its own, in the room that `sort` gave its group.
             let into = unsafe { bytes.part(start..start + len) };
-            kernels.pack(form, &hidden[at * n_ff..(at + 1) * n_ff], n_ff, 1.0, into);
+            kernels.pack(form, &hidden[row * n_ff..(row + 1) * n_ff], n_ff, 1.0, into);
         })?;
         Ok(packed)
     }
 
-    /// The second product, added to `out`. With several experts a row, their outputs are first written side by side
-    /// and then added in order of rank, so that sums do not depend on who was first.
+    /// The second product of a wave, added to the rows of its picks in `out`, or to the picks themselves where a row has
+    /// several.
     fn down(
         &self,
+        wave: &Wave,
         packed: &[u8],
         out: &mut [f32],
-        spare: &mut Aligned,
         team: &mut Team<Worker>,
     ) -> Result<(), DeviceError> {
-        let (experts, top_k, width) = (self.op.experts, self.op.picks.top_k, self.op.out.width);
-        let strips = Strips::new(&experts[0].down, self.per_expert);
-        let work = self.cost(|expert| [&expert.down]);
-        team.prepare(|worker| worker.tile.room::<f32>(strips.tile(self.n_picks())).map(|_| ()))?;
-        let side = if top_k > 1 { spare.room::<f32>(out.len().saturating_mul(top_k))? } else { &mut [] };
-        side.fill(0.0);
-        let target = Split::new(if top_k > 1 { &mut *side } else { &mut *out });
-        team.run(self.grouping.groups.len() * strips.len(), work, |task, worker| {
-            let (group, outs) = (&self.grouping.groups[task / strips.len()], strips.get(task % strips.len()));
+        let (experts, width) = (self.op.experts, self.op.out.width);
+        let [_, strips] = self.strips;
+        let groups = &self.grouping.groups[wave.groups.clone()];
+        let work = self.cost(groups, |expert| [&expert.down]);
+        let out = Split::new(out);
+        team.run(groups.len() * strips.len(), work, |task, worker| {
+            let (group, outs) = (&groups[task / strips.len()], strips.get(task % strips.len()));
             let Ok([_, _, down]) = mats(self.weights, &experts[group.expert]) else { return };
             let x = self.rows(packed, down.mat, group.down, group);
             let Worker { kernel, tile, floats, .. } = worker;
@@ -277,20 +341,11 @@ impl Job<'_> {
                 for (r, tile) in rows.zip(tile.chunks_exact(outs.len())) {
                     let start = self.grouping.order[group.picks.start + r] as usize * width;
                     // SAFETY: only this task has the columns `outs` of this pick; with one pick a row, of this row.
-                    let out = unsafe { target.part(start + outs.start..start + outs.end) };
+                    let out = unsafe { out.part(start + outs.start..start + outs.end) };
                     out.iter_mut().zip(tile).for_each(|(out, v)| *out += *v);
                 }
             }
-        })?;
-        if top_k > 1 {
-            let side = &*side;
-            team.chunks(out, width, side.len() as u64 / 4, |r, out, _| {
-                for ranked in side[r * top_k * width..(r + 1) * top_k * width].chunks_exact(width) {
-                    out.iter_mut().zip(ranked).for_each(|(out, v)| *out += *v);
-                }
-            })?;
-        }
-        Ok(())
+        })
     }
 
     /// The packed rows of a group, in the form of `mat`.
@@ -301,13 +356,8 @@ impl Job<'_> {
         PackedRows { form, n_in: mat.n_in, stride, bytes }
     }
 
-    fn cost<const N: usize>(&self, mats: impl Fn(&Expert) -> [&Mat; N]) -> u64 {
-        let groups = self.grouping.groups.iter();
-        groups.flat_map(|g| mats(&self.op.experts[g.expert]).map(|mat| cost(mat, g.picks.len()))).sum()
-    }
-
-    /// The most rows that one expert can have.
-    fn n_picks(&self) -> usize {
-        self.grouping.order.len()
+    fn cost<const N: usize>(&self, groups: &[Group], mats: impl Fn(&Expert) -> [&Mat; N]) -> u64 {
+        let of = |g: &Group| mats(&self.op.experts[g.expert]).map(|mat| cost(mat, g.picks.len()));
+        groups.iter().flat_map(of).sum()
     }
 }

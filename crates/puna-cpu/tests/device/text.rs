@@ -239,7 +239,7 @@ fn equal_and_missing_logits_go_to_the_lowest_index() {
 #[test]
 fn expert_ffn() {
     many(30, |devices, random| {
-        let (n_rows, n_experts) = (random.pick(&[1, 1, 2, 7, 40, 130]), 1 + random.below(9));
+        let (n_rows, n_experts) = (random.pick(&[1, 1, 2, 7, 40, 130, 300]), 1 + random.below(9));
         let top_k = 1 + random.below(n_experts.min(3));
         let (hidden, n_ff) = (32 * (1 + random.below(4)), 32 * (1 + random.below(4)));
         let experts: Vec<Expert> = (0..n_experts)

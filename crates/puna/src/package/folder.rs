@@ -27,7 +27,7 @@ pub(super) fn open(folder: &Path, options: &LoadOptions, watch: &Watch<'_>) -> R
             config.eos.push(id);
         }
     }
-    let tensors = tensors(folder, options, &limits, watch)?;
+    let tensors = tensors(folder, &limits, watch)?;
     let vision = vision(folder, &parsed, &tensors, &limits)?;
     let settings = settings(folder)?;
     let template = match template_file(folder)? {
@@ -46,6 +46,8 @@ pub(super) fn open(folder: &Path, options: &LoadOptions, watch: &Watch<'_>) -> R
         #[cfg(feature = "tokenizer")]
         tokenizer,
         template,
+        #[cfg(unix)]
+        maps: Vec::new(),
     })
 }
 
@@ -110,12 +112,7 @@ fn no_model(folder: &Path) -> Error {
 }
 
 /// Maps or reads the weight files.
-fn tensors(
-    folder: &Path,
-    options: &LoadOptions,
-    limits: &Limits,
-    watch: &Watch<'_>,
-) -> Result<Tensors, Error> {
+fn tensors(folder: &Path, limits: &Limits, watch: &Watch<'_>) -> Result<Tensors, Error> {
     let index = match small_file(folder, INDEX_FILE)? {
         Some(bytes) => {
             Some(ShardIndex::parse(&bytes, limits).lift().place(folder.join(INDEX_FILE).display())?)
@@ -134,8 +131,7 @@ fn tensors(
         watch.check()?;
         let path = folder.join(name);
         let read = |bytes| watch.tell(Phase::Read, before + bytes, total);
-        let access = options.file_access.unwrap_or_default();
-        let file = crate::map::region(&path, access, &watch.cancel, read).place(path.display())?;
+        let file = watch.region(&path, read)?;
         headers.push(SafeTensors::read(file.bytes(), limits).lift().place(path.display())?);
         before += file.len() as u64;
         files.push(file);

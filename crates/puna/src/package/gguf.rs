@@ -45,6 +45,8 @@ fn from_headers(headers: Vec<Gguf>, files: Vec<Region>, options: &LoadOptions) -
         #[cfg(feature = "tokenizer")]
         tokenizer,
         template,
+        #[cfg(all(feature = "std", unix))]
+        maps: Vec::new(),
     })
 }
 
@@ -105,14 +107,13 @@ pub(super) fn open(
     let names = siblings(path, &limits)?;
     let sizes = names.iter().map(|path| Ok(std::fs::metadata(path).lift().place(path.display())?.len()));
     let total: u64 = sizes.collect::<Result<Vec<_>, Error>>()?.iter().sum();
-    let access = options.file_access.unwrap_or_default();
     let mut files = Vec::new();
     let mut headers = Vec::new();
     let mut before = 0;
     for path in &names {
         watch.check()?;
         let read = |bytes| watch.tell(Phase::Read, before + bytes, total);
-        let file = crate::map::region(path, access, &watch.cancel, read).place(path.display())?;
+        let file = watch.region(path, read)?;
         let header = Gguf::read(file.bytes(), &limits).lift().map_err(|e| {
             let unknown = e.kind() == ErrorKind::BadFile && !Gguf::is_gguf(file.bytes());
             let hint = "expected a GGUF file or a Hugging Face folder, found neither";
@@ -134,8 +135,7 @@ pub(super) fn mmproj(
     watch: &super::Watch<'_>,
 ) -> Result<(), Error> {
     use crate::error::Place;
-    let access = options.file_access.unwrap_or_default();
-    let file = crate::map::region(path, access, &watch.cancel, |_| {}).place(path.display())?;
+    let file = watch.region(path, |_| {})?;
     tower(package, file, options).place(path.display())
 }
 

@@ -29,6 +29,9 @@ pub struct Package {
     #[cfg(feature = "tokenizer")]
     pub(crate) tokenizer: Option<puna_text::Tokenizer>,
     pub(crate) template: Option<String>,
+    /// The model's files that are mapped.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) maps: Vec<crate::map::Map>,
 }
 
 /// The tensors of either kind of model, over the bytes of its files.
@@ -139,6 +142,8 @@ impl Package {
         if let Some(path) = &options.mmproj {
             gguf::mmproj(&mut package, path, options, &watch)?;
         }
+        #[cfg(unix)]
+        package.maps.extend(watch.maps.into_inner().into_iter().flatten());
         package.with_mmproj_bytes(options)
     }
 
@@ -213,17 +218,37 @@ impl Package {
 pub(crate) struct Watch<'a> {
     options: &'a LoadOptions,
     pub(crate) cancel: Cancel,
+    /// Files that were mapped.
+    #[cfg(feature = "std")]
+    maps: std::sync::Mutex<Vec<crate::map::Map>>,
 }
 
 impl<'a> Watch<'a> {
     pub(crate) fn new(options: &'a LoadOptions) -> Self {
-        Self { options, cancel: options.cancel.clone().unwrap_or_default() }
+        Self {
+            options,
+            cancel: options.cancel.clone().unwrap_or_default(),
+            #[cfg(feature = "std")]
+            maps: std::sync::Mutex::default(),
+        }
     }
 
     pub(crate) fn tell(&self, phase: Phase, done: u64, total: u64) {
         if let Some(progress) = &self.options.progress {
             progress(Progress::new(phase, done, total));
         }
+    }
+
+    /// The bytes of a file of weights, mapped or read as the caller wants.
+    #[cfg(feature = "std")]
+    fn region(&self, path: &std::path::Path, read: impl FnMut(u64)) -> Result<Region, Error> {
+        use crate::error::Place;
+        let access = self.options.file_access.unwrap_or_default();
+        let (region, map) = crate::map::region(path, access, &self.cancel, read).place(path.display())?;
+        if let Ok(mut maps) = self.maps.lock() {
+            maps.extend(map);
+        }
+        Ok(region)
     }
 
     #[cfg(feature = "std")]
@@ -264,7 +289,7 @@ pub fn vision_config(
     match mmproj {
         Some(file) => {
             let read = || {
-                let region = crate::map::region(file, crate::FileAccess::Map, &Cancel::new(), |_| {})?;
+                let region = crate::map::region(file, crate::FileAccess::Map, &Cancel::new(), |_| {})?.0;
                 let gguf = puna_format::gguf::Gguf::read(region.bytes(), &Limits::default()).lift()?;
                 VisionConfig::from_gguf(&gguf.metadata).lift()
             };
@@ -288,7 +313,7 @@ pub fn tokenizer(path: &std::path::Path) -> Result<puna_text::Tokenizer, Error> 
         return folder::tokenizer(path)?.ok_or_else(none);
     }
     let open = || crate::map::region(path, crate::FileAccess::Map, &Cancel::new(), |_| {});
-    let file = open().place(path.display())?;
+    let (file, _) = open().place(path.display())?;
     let bytes = file.bytes();
     let found = if Gguf::is_gguf(bytes) {
         Gguf::read(bytes, &Limits::default()).lift().and_then(|gguf| gguf::tokenizer(&gguf.metadata))
