@@ -4,11 +4,15 @@ use crate::error::{Error, Lift};
 use crate::package::Watch;
 use crate::placement::DEVICE;
 use crate::{LoadOptions, Phase};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use puna_core::{DeviceError, Elem};
-use puna_gpu::{Compiler, Need, Preparation};
+use puna_cpu::ThreadPool;
+use puna_gpu::{Compiler, Need};
 use puna_llama::weights::{Dense, Ffn};
 use puna_llama::{LayerPlaces, Llama, Vision};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// More threads than this gain nothing: a model needs some dozens of kernels.
 const MOST_THREADS: usize = 16;
@@ -26,28 +30,28 @@ pub(crate) fn compile(
 ) -> Result<(), Error> {
     let preparation = compiler.prepare(&needs(llama, vision));
     let total = preparation.total() as u64;
-    let helpers = super::threads(options)?.min(MOST_THREADS).min(preparation.total()).saturating_sub(1);
-    let tell = |done: usize, _: usize| watch.tell(Phase::Kernels, done as u64, total);
-    std::thread::scope(|scope| {
-        // Threads that the system refuses are not missed: the others take their share.
-        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, || quietly(&preparation, watch)).ok();
-        let helpers: Vec<_> = (0..helpers).filter_map(spawn).collect();
+    let n = super::threads(options)?.min(MOST_THREADS).min(preparation.total()).max(1);
+    let (caller, failed) = (thread::current().id(), Mutex::new(None));
+    let part = |_: usize, _: usize| {
         // The caller hears of it from its own thread.
-        let mut done = preparation.run(&tell, &watch.cancel);
-        for helper in helpers {
-            let panicked = |_| Err(DeviceError::Lost("a thread that compiled kernels panicked".into()));
-            done = done.and(helper.join().unwrap_or_else(panicked));
+        let here = thread::current().id() == caller;
+        let tell = |done: usize, _: usize| {
+            if here {
+                watch.tell(Phase::Kernels, done as u64, total);
+            }
+        };
+        if let Err(e) = preparation.run(&tell, &watch.cancel) {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
         }
-        done
-    })
-    .lift()?;
+    };
+    let ran = ThreadPool::new(n).lift()?.run(n, &part);
+    if let Some(e) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(Error::of(e));
+    }
+    ran.map_err(|e| DeviceError::Lost(e.to_string())).lift()?;
     watch.check()?;
     watch.tell(Phase::Kernels, total, total);
     Ok(())
-}
-
-fn quietly(preparation: &Preparation, watch: &Watch<'_>) -> Result<(), DeviceError> {
-    preparation.run(&|_, _| {}, &watch.cancel)
 }
 
 /// What the forward pass and the vision tower do with weights on the GPU.
