@@ -33,7 +33,7 @@ fn run(c: &mut Criterion, name: &str, n: usize) {
         });
         group.bench_function(BenchmarkId::from_parameter(dtype), |b| {
             b.iter(|| {
-                device.issue(&Route { x, router: &router, picks }.into()).unwrap();
+                device.issue(&Route { x, router: &router, always: None, picks }.into()).unwrap();
                 device.issue(&ExpertFfn { x, experts: &experts, picks, out }.into()).unwrap();
             });
         });

@@ -1,5 +1,11 @@
 // QkPrepare, one head of one row a workgroup, in place: rotation, then norm, then temperature.
+//
+// APPEND: and KvAppend of the same row, of which keys and values are in `x` too. Keys are prepared heads, or heads like the
+// values, with which further workgroups have nothing to do but to store them.
 #import common/turn
+#if APPEND
+#import common/half
+#endif
 
 struct Params {
     rows: u32,
@@ -15,6 +21,17 @@ struct Params {
     eps: f32,
     // Where the rows' positions and temperatures begin, two words a row.
     rows_base: u32,
+#if APPEND
+    // The first prepared head that is a key; `heads` if keys are not prepared.
+    first_key: u32,
+    kv_heads: u32,
+    // Where keys and values begin in `x`.
+    k_base: u32,
+    v_base: u32,
+    block_tokens: u32,
+    // Of the block.
+    slot: u32,
+#endif
 }
 
 const LANES = 32u;
@@ -24,6 +41,28 @@ const LANES = 32u;
 @group(1) @binding(1) var<storage, read> inv_freq: array<f32>;
 // Position and temperature of each row, computed by the host: both are exact there.
 @group(1) @binding(2) var<storage, read> row_facts: array<f32>;
+#if APPEND
+#if F16
+@group(1) @binding(3) var<storage, read_write> block: array<u32>;
+#else
+@group(1) @binding(3) var<storage, read_write> block: array<f32>;
+#endif
+
+// Stores head `h` of the keys or of the values, which begins at `start` in `x`.
+fn keep(lane: u32, start: u32, h: u32, values: bool) {
+    let size = params.kv_heads * params.head_dim * params.block_tokens;
+    let to = (h * params.block_tokens + params.slot) * params.head_dim + select(0u, size, values);
+#if F16
+    for (var i = 2u * lane; i < params.head_dim; i += 2u * LANES) {
+        block[(to + i) / 2u] = f16_bits(x[start + i]) | (f16_bits(x[start + i + 1u]) << 16u);
+    }
+#else
+    for (var i = lane; i < params.head_dim; i += LANES) {
+        block[to + i] = x[start + i];
+    }
+#endif
+}
+#endif
 
 var<workgroup> sums: array<f32, LANES>;
 
@@ -36,6 +75,17 @@ fn pair_of(j: u32) -> vec2<u32> {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group.y;
+#if APPEND
+    if group.x >= params.heads {
+        // Keys first, if none of them is prepared.
+        var h = group.x - params.heads;
+        let keys = select(0u, params.kv_heads, params.first_key == params.heads);
+        let values = h >= keys;
+        h -= select(0u, keys, values);
+        keep(lane, select(params.k_base, params.v_base, values) + h * params.head_dim, h, values);
+        return;
+    }
+#endif
     let start = params.x_base + (row * params.heads + group.x) * params.head_dim;
     let position = row_facts[params.rows_base + 2u * row];
     var factor = row_facts[params.rows_base + 2u * row + 1u];
@@ -79,4 +129,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
+#if APPEND
+    if group.x >= params.first_key {
+        storageBarrier();
+        workgroupBarrier();
+        keep(lane, start, group.x - params.first_key, false);
+    }
+#endif
 }

@@ -37,6 +37,10 @@ pub enum Kernel {
     Product { format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier },
     /// `qk/qk_prepare`: grid `(heads, rows)`.
     QkPrepare,
+    /// `qk/qk_prepare` of one row, and the storing of its keys and values, in heads of an even number of values if `f16`: grid
+    /// `(heads and those of values, and of keys that are none of them, 1)`.
+    #[expect(missing_docs, reason = "see the enum")]
+    QkAppend { f16: bool },
     /// `kv/kv_append`: grid `(ceil(width / step / 64), rows)`, with a step of 2 for `f16` and not `odd`, else 1.
     #[expect(missing_docs, reason = "see the enum")]
     KvAppend { f16: bool, odd: bool },
@@ -71,6 +75,10 @@ pub enum Kernel {
     SampleTopK,
     /// `route/top_k`: grid `(ceil(rows / 64), 1)`.
     TopK,
+    /// `route/row`, for plain formats, rows of a multiple of 8 values and at most [`Kernel::ROUTE_EXPERTS`] experts: grid
+    /// `(1, rows)`.
+    #[expect(missing_docs, reason = "see the enum")]
+    RouteRow { format: Format, aligned: bool },
     /// `route/sort`: grid `(1, 1)`.
     SortPicks,
     /// `route/sum_picks`: grid `(ceil(width / 64), rows)`.
@@ -86,6 +94,8 @@ pub enum Kernel {
 impl Kernel {
     /// Experts that [`Kernel::SortPicks`] has room for.
     pub const MOST_EXPERTS: usize = 1024;
+    /// Experts that [`Kernel::RouteRow`] has room for.
+    pub const ROUTE_EXPERTS: usize = 32;
     /// Words of the plan before its tiles of three words each.
     pub const PLAN_HEAD: usize = 4;
 
@@ -122,6 +132,7 @@ impl Kernel {
             all.extend([false, true].map(|wide| Kernel::Attend { f16, odd, wide }));
         }
         for f16 in [false, true] {
+            all.push(Kernel::QkAppend { f16 });
             all.extend([false, true].map(|wide| Kernel::AttendLanes { f16, wide }));
         }
         for format in FORMATS {
@@ -143,6 +154,7 @@ impl Kernel {
                 }
                 if format.plain {
                     all.push(Kernel::MatMulInOut { format, aligned });
+                    all.push(Kernel::RouteRow { format, aligned });
                 }
                 for in_out in [false, true] {
                     if in_out && !format.plain {
@@ -172,7 +184,7 @@ impl Kernel {
                 (Tier::Shared | Tier::Subgroup, Shape::Row) => "matmul/shared_row",
                 (Tier::Shared | Tier::Subgroup, Shape::Tile) => "matmul/shared_tile",
             },
-            Kernel::QkPrepare => "qk/qk_prepare",
+            Kernel::QkPrepare | Kernel::QkAppend { .. } => "qk/qk_prepare",
             Kernel::KvAppend { .. } => "kv/kv_append",
             Kernel::Attend { .. } | Kernel::AttendAll => "attend/tile",
             Kernel::AttendLanes { .. } => "attend/lanes",
@@ -186,6 +198,7 @@ impl Kernel {
             Kernel::Add => "copy/add",
             Kernel::SampleTopK => "sample/top_k",
             Kernel::TopK => "route/top_k",
+            Kernel::RouteRow { .. } => "route/row",
             Kernel::SortPicks => "route/sort",
             Kernel::SumPicks => "route/sum_picks",
             Kernel::ExpertGateUp { .. } => "expert/gate_up",
@@ -204,9 +217,9 @@ impl Kernel {
     /// The weight format, and whether the matrix is aligned and stored `[n_in, n_out]`.
     const fn matrix(&self) -> Option<(Format, bool, bool)> {
         match *self {
-            Kernel::EmbedRows { format, aligned } | Kernel::Product { format, aligned, .. } => {
-                Some((format, aligned, false))
-            }
+            Kernel::EmbedRows { format, aligned }
+            | Kernel::RouteRow { format, aligned }
+            | Kernel::Product { format, aligned, .. } => Some((format, aligned, false)),
             Kernel::MatMulInOut { format, aligned } => Some((format, aligned, true)),
             Kernel::ExpertGateUp { format, aligned, in_out }
             | Kernel::ExpertDown { format, aligned, in_out } => Some((format, aligned, in_out)),
@@ -217,6 +230,7 @@ impl Kernel {
     /// The names for which `#if` holds.
     fn flags(&self) -> Vec<&'static str> {
         let (f16, odd, wide) = match *self {
+            Kernel::QkAppend { f16 } => (f16, false, false),
             Kernel::KvAppend { f16, odd } => (f16, odd, false),
             Kernel::Attend { f16, odd, wide } => (f16, odd, wide),
             Kernel::AttendLanes { f16, wide } => (f16, false, wide),
@@ -237,8 +251,9 @@ impl Kernel {
             ],
             _ => [("", false); 8],
         };
+        let append = ("APPEND", matches!(self, Kernel::QkAppend { .. }));
         let all = [("F16", f16), ("ODD", odd && f16), ("WIDE", wide), ("ALIGNED", aligned), ("PLAIN", plain)];
-        let all = all.into_iter().chain(product);
+        let all = all.into_iter().chain([append]).chain(product);
         all.filter(|(_, on)| *on).map(|(name, _)| name).collect()
     }
 
@@ -254,7 +269,7 @@ impl Kernel {
         if let Kernel::Product { job, tier, .. } = self {
             name += &format!(" {} {}", job.name(), tier.name());
         }
-        for flag in self.flags().iter().filter(|f| ["F16", "ODD", "WIDE", "ALIGNED"].contains(f)) {
+        for flag in self.flags().iter().filter(|f| ["APPEND", "F16", "ODD", "WIDE", "ALIGNED"].contains(f)) {
             name += &format!(" {}", flag.to_ascii_lowercase());
         }
         name
@@ -296,6 +311,8 @@ impl Kernel {
             Kernel::Product { job: Job::ExpertDown, .. } => &[Read, Read, ReadWrite, Read, Read, Read],
             // x, angles per position, facts of the rows
             Kernel::QkPrepare => &[ReadWrite, Read, Read],
+            // x with keys and values, angles per position, facts of the row, block
+            Kernel::QkAppend { .. } => &[ReadWrite, Read, Read, ReadWrite],
             // keys, values, block
             Kernel::KvAppend { .. } => &[Read, Read, ReadWrite],
             // queries, out, running maxima and sums, blocks
@@ -318,6 +335,8 @@ impl Kernel {
             Kernel::Combine => &[Read, ReadWrite],
             // from, to
             Kernel::Add => &[Read, ReadWrite],
+            // weights, ids, scores, x
+            Kernel::RouteRow { .. } => &[Read, ReadWrite, ReadWrite, Read],
             // logits, ids, scores
             Kernel::TopK => &[Read, ReadWrite, ReadWrite],
             // ids, plan; parts, out

@@ -38,7 +38,7 @@ fn check(c: &mut Conformance, rng: &mut Seeded, case: &Case) {
             top_k,
         };
         let router = router.load(d);
-        d.issue(&Route { x, router: &router, picks }.into()).unwrap();
+        d.issue(&Route { x, router: &router, always: None, picks }.into()).unwrap();
         let load = |e: &[Matrix; 3], d: &mut dyn Device| Expert {
             gate: e[0].load(d),
             up: e[1].load(d),

@@ -18,7 +18,7 @@ fn route(d: &mut dyn Device, x: &[f32], router: &Matrix, top_k: usize) -> (Vec<f
         top_k,
     };
     let mat = router.load(d);
-    d.issue(&Route { x, router: &mat, picks }.into()).unwrap();
+    d.issue(&Route { x, router: &mat, always: None, picks }.into()).unwrap();
     let mut scores = vec![0.0; n * top_k];
     d.read(&Rows::new(picks.scores, n, top_k), &mut scores).unwrap();
 

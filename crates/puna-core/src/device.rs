@@ -66,6 +66,17 @@ pub trait Device: Send + Sync {
         self.load_at(place, region)
     }
 
+    /// As [`load_in_steps`](Self::load_in_steps), of several regions that become one, each directly after the one before.
+    /// `None` from a device that gains nothing by it, as from one that does not copy: then they are loaded one by one.
+    fn load_together(
+        &mut self,
+        _place: Place,
+        _regions: &[Region],
+        _step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Weight>, DeviceError> {
+        Ok(None)
+    }
+
     /// As [`alloc`](Self::alloc), at one of several places.
     fn alloc_at(&mut self, _place: Place, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
         self.alloc(elem, len)

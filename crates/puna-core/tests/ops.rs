@@ -150,11 +150,17 @@ fn experts_see_the_scaled_input() {
     let router = mat(&mut d, 3, 2, &[0.0, 0.0, 1.0, 0.0, 0.0, -1.0]);
     let picks =
         Picks { ids: d.alloc(Elem::U32, 4).unwrap(), scores: d.alloc(Elem::F32, 4).unwrap(), top_k: 2 };
-    d.issue(&Route { x, router: &router, picks }.into()).unwrap();
+    d.issue(&Route { x, router: &router, always: None, picks }.into()).unwrap();
     let sigmoid = |v: f32| 1.0 / (1.0 + (-v).exp());
     // Row 0 has logits 0, 1, 2; row 1 has 0, 0.5, -0.25.
     let scores = Rows::new(picks.scores, 2, 2);
     close(&read(&mut d, &scores), &[sigmoid(2.0), sigmoid(1.0), sigmoid(0.5), sigmoid(0.0)]);
+    // One choice, and an expert that is not the router's to choose.
+    d.issue(&Route { x, router: &router, always: Some(3), picks }.into()).unwrap();
+    close(&read(&mut d, &scores), &[sigmoid(2.0), 1.0, sigmoid(0.5), 1.0]);
+    let one = Route { x, router: &router, always: Some(3), picks: Picks { top_k: 1, ..picks } };
+    assert!(matches!(d.issue(&one.into()), Err(DeviceError::Range { what: "top_k", .. })));
+    d.issue(&Route { x, router: &router, always: None, picks }.into()).unwrap();
 
     let experts: Vec<Expert> = (0..3)
         .map(|e| {

@@ -92,7 +92,7 @@ fn decoding_does_not_allocate() {
             Attend { q: normed, kv: &kv, out, pos, scale: 0.2, window: Window::Full }.into(),
             MatMul { x: out, w: &w, bias: None, out: ff, add: true }.into(),
             SwiGlu { x: out, gate: &w, up: &up, out: ff }.into(),
-            Route { x: normed, router: &router, picks }.into(),
+            Route { x: normed, router: &router, always: None, picks }.into(),
             ExpertFfn { x: normed, experts: &experts, picks, out }.into(),
         ];
         let before = ALLOCATIONS.load(Relaxed);

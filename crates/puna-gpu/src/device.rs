@@ -8,6 +8,7 @@ use crate::pipeline::Compiler;
 use crate::profile::Profiler;
 use crate::recorder::{Counts, Recorder};
 use crate::tier::{self, TierReport};
+use crate::traffic::{self, Traffic};
 use crate::weights::Weights;
 use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Place, Region, Rows, Weight};
 use puna_shaders::{Tier, quant};
@@ -85,6 +86,7 @@ impl GpuDevice {
             recorder.release(stored.buffer.id);
         }
         recorder.counts = Counts::default();
+        recorder.traffic.clear();
     }
 
     /// The tier of kernels in use, and those that failed their self-test.
@@ -105,6 +107,11 @@ impl GpuDevice {
         self.lock().counts
     }
 
+    /// What each op has moved since the device was opened or forked, by the formulas of what kernels load and store.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.lock().traffic.clone()
+    }
+
     /// What compiles kernels for this device and its forks ahead of their use; otherwise each is compiled when it is first
     /// used.
     pub fn compiler(&self) -> Compiler {
@@ -119,6 +126,16 @@ impl GpuDevice {
     /// A panic while recording leaves at worst an op half recorded; what was recorded before it is whole.
     fn lock(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn upload(
+        &mut self,
+        regions: &[Region],
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Weight, DeviceError> {
+        self.ctx.check()?;
+        self.weights.push(Arc::new(Weights::upload(&self.ctx, regions, step)?));
+        Ok(Weight(self.weights.len() as u32 - 1))
     }
 
     fn buffer(&self, elem: Elem, len: usize) -> Result<Buffer, DeviceError> {
@@ -151,9 +168,18 @@ impl Device for GpuDevice {
         region: &Region,
         step: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Weight, DeviceError> {
-        self.ctx.check()?;
-        self.weights.push(Arc::new(Weights::upload(&self.ctx, region, step)?));
-        Ok(Weight(self.weights.len() as u32 - 1))
+        self.upload(core::slice::from_ref(region), step)
+    }
+
+    fn load_together(
+        &mut self,
+        _place: Place,
+        regions: &[Region],
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Weight>, DeviceError> {
+        // Each begins on a whole word.
+        let whole = regions.iter().rev().skip(1).all(|region| region.len().is_multiple_of(4));
+        if whole { self.upload(regions, step).map(Some) } else { Ok(None) }
     }
 
     fn alloc(&mut self, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
@@ -185,8 +211,10 @@ impl Device for GpuDevice {
         op.check()?;
         self.ctx.check()?;
         let rec = self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner);
-        rec.op = op.name();
-        Ops { ctx: &self.ctx, weights: &self.weights, buffers: &self.buffers, rec }.record(op)
+        let before = rec.begin(op.name());
+        Ops { ctx: &self.ctx, weights: &self.weights, buffers: &self.buffers, rec }.record(op)?;
+        rec.end(traffic::moved(op), before);
+        Ok(())
     }
 
     fn read(&mut self, from: &Rows, into: &mut [f32]) -> Result<(), DeviceError> {
@@ -206,13 +234,18 @@ impl Device for GpuDevice {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let Counts { dispatches, submits, reads, weight_bytes } = self.counts();
-        vec![
+        let traffic = self.traffic();
+        let mut all = vec![
             ("dispatches", dispatches),
             ("kernels compiled", self.compiled() as u64),
             ("submits", submits),
             ("reads", reads),
             ("weight bytes", weight_bytes),
-        ]
+            ("bytes read", traffic.iter().map(|t| t.read).sum()),
+            ("bytes written", traffic.iter().map(|t| t.written).sum()),
+        ];
+        all.extend(traffic.iter().map(|t| (traffic::label(t.op), t.read + t.written)));
+        all
     }
 
     /// Measured dispatches run one by one, and each submit is waited for.

@@ -25,9 +25,11 @@
 //!
 //! # Bytes and limits
 //!
-//! One token of Llama 4 Scout reads 9.91 GB of weights in Q4_K_M and 17.16 GB in Q8_0. By the formulas of `traffic.rs`,
-//! which its tests hold against a walk through the loads, the tiers for GPUs move 1.011 and 1.002 times as much at a
-//! short context. That gives, at the bandwidth that the makers state and nothing lost, as the most tokens a second:
+//! [`GpuDevice::traffic`] tells for each op what it read and wrote, by the formulas of `traffic.rs`, which tests hold against a
+//! walk through the loads and against what is bound. By the same formulas, one token of Llama 4 Scout at a short context
+//! reads 9.91 GB of weights in Q4_K_M and 17.16 GB in Q8_0, and the tiers for GPUs move 1.010 and 1.002 times as much in all:
+//! weights, activations, keys and values. That bounds the tokens a second: no card decodes more than its bandwidth, as its
+//! maker states it, divided by these bytes.
 //!
 //! | card | memory | GB/s | F32 TFLOP/s | decode Q4_K_M | decode Q8_0 | prefill, 16.1 G multiply-adds a token |
 //! |---|---|---|---|---|---|---|
@@ -35,8 +37,14 @@
 //! | Apple M3 Ultra | to 512 GB | 819 | 28.4 | 81 | 47 | 879 |
 //! | NVIDIA RTX PRO 6000 | 96 GB | 1792 | 125 | 178 | 104 | 3872 |
 //!
-//! Bandwidths and F32 peaks are the published ones (Apple states no peak: 80 cores of 128 lanes at 1.39 GHz; AMD's counts
-//! no double issue); none of these cards was at hand, and nothing here was measured on one.
+//! Bandwidths are those of AMD's product page (256 bits of LPDDR5X-8000), of Apple's technical specifications of the Mac
+//! Studio of 2025, and of NVIDIA's data sheet of the RTX PRO 6000 Blackwell Workstation Edition; F32 peaks are published ones
+//! too (Apple states none: 80 cores of 128 lanes at 1.39 GHz; AMD's counts no double issue). They are bounds: none of these
+//! cards was at hand, and nothing here was measured on one.
+//!
+//! A token is one submit. In the tiers for GPUs a layer of Scout is 9 dispatches: 10 where values have another format than
+//! queries and keys, and one more from 97 keys on, which are attended to in parts. With an embedding, a last norm, the head and
+//! the choice that makes 436 to 532 for 48 layers.
 //!
 //! # What is not there yet
 //!
@@ -72,3 +80,4 @@ pub use pipeline::{Compiler, Preparation};
 pub use puna_shaders::Tier;
 pub use recorder::Counts;
 pub use tier::TierReport;
+pub use traffic::Traffic;

@@ -1,6 +1,6 @@
 //! Which kernels a model's ops will ask for, told by its matrices, so that they can be compiled before the first op.
 
-use crate::ops::{attend, expert, kv_append, layer_norm, matmul, rms_norm, swiglu};
+use crate::ops::{attend, expert, kv_append, layer_norm, matmul, rms_norm, route, swiglu};
 use puna_core::{Elem, Expert, Layout, Mat};
 use puna_shaders::quant::{self, Format};
 use puna_shaders::{Job, Kernel, Shape, Tier};
@@ -48,11 +48,15 @@ pub(crate) fn kernels(tier: Tier, needs: &[Need<'_>]) -> Vec<Kernel> {
             Need::Router(mat) => {
                 product(tier, mat, &mut all);
                 all.push(Kernel::TopK);
+                if let Some((format, aligned)) = stored(mat).filter(|_| route::at_once(tier, mat)) {
+                    all.push(Kernel::RouteRow { format, aligned });
+                }
             }
             Need::Experts(experts, top_k) => routed(tier, experts, top_k, &mut all),
             Need::Text { hidden, head_dim, kv } => {
                 all.extend([rms_norm::kernel(hidden), Kernel::QkPrepare, Kernel::SampleTopK]);
                 all.push(kv_append::kernel(kv, head_dim));
+                all.extend(tier.shared().then_some(Kernel::QkAppend { f16: kv == Elem::F16 }));
                 let kernels = [false, true].map(|wide| attend::kernel(tier, kv, head_dim, wide));
                 all.extend(kernels);
                 if kernels.iter().any(|kernel| matches!(kernel, Kernel::Attend { .. })) {

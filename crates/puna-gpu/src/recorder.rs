@@ -4,7 +4,9 @@ use crate::buffer::{Buffer, Span};
 use crate::context::{Context, STORAGE};
 use crate::pipeline::{PARAM_BYTES, Pipeline};
 use crate::profile::{Profiler, TIMED};
+use crate::traffic::Traffic;
 use puna_core::DeviceError;
+use puna_core::ops::QkPrepare;
 use puna_shaders::Kernel;
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
@@ -83,7 +85,15 @@ pub(crate) struct Recorder {
     groups: HashMap<GroupKey, wgpu::BindGroup>,
     scratch: [Option<Buffer>; 5],
     staging: Option<Buffer>,
+    /// The preparation of one row that is the last step, after so many steps: what follows may take it along.
+    prepared: Option<(QkPrepare, usize)>,
     pub(crate) counts: Counts,
+    /// Bytes read and written by the op under way beside what is known of it from the outside.
+    pub(crate) extra: (u64, u64),
+    /// Bytes bound or copied so far.
+    bound: u64,
+    /// What each op has moved.
+    pub(crate) traffic: Vec<Traffic>,
     /// The op that is being recorded.
     pub(crate) op: &'static str,
     pub(crate) profiler: Option<Profiler>,
@@ -114,7 +124,11 @@ impl Recorder {
             groups: HashMap::new(),
             scratch: [const { None }; 5],
             staging: None,
+            prepared: None,
             counts: Counts::default(),
+            extra: (0, 0),
+            bound: 0,
+            traffic: Vec::new(),
             op: "",
             profiler: None,
         })
@@ -168,9 +182,51 @@ impl Recorder {
         let (op, params) = (self.op, at as u32);
         self.steps.push(Step::Dispatch { op, kernel, pipeline, group, params, grid });
         self.counts.dispatches += 1;
+        let others = [self.arena.id, ctx.nothing.id, ctx.unused.id];
+        let held = spans.iter().filter(|span| !others.contains(&span.buffer.id));
+        self.bound += held.map(|span| span.size).sum::<u64>();
         self.work = self.work.saturating_add(work);
         let timed = self.profiler.is_some() && self.steps.len() >= TIMED;
         if self.work >= SUBMIT_WORK || timed { self.submit(ctx) } else { Ok(()) }
+    }
+
+    /// Begins to count what an op moves.
+    pub(crate) fn begin(&mut self, op: &'static str) -> (u64, u64) {
+        (self.op, self.extra) = (op, (0, 0));
+        (self.counts.weight_bytes, self.bound)
+    }
+
+    /// Counts what an op has moved, of which `known` is read and written; `before` is what [`begin`](Self::begin) gave.
+    pub(crate) fn end(&mut self, known: (u64, u64), before: (u64, u64)) {
+        let read = known.0 + self.extra.0 + self.counts.weight_bytes - before.0;
+        let (written, bound) = (known.1 + self.extra.1, self.bound - before.1);
+        match self.traffic.iter_mut().find(|traffic| traffic.op == self.op) {
+            Some(traffic) => {
+                traffic.read += read;
+                traffic.written += written;
+                traffic.bound += bound;
+            }
+            None => self.traffic.push(Traffic { op: self.op, read, written, bound }),
+        }
+    }
+
+    /// Notes that the last step prepares one row.
+    pub(crate) fn prepared(&mut self, op: &QkPrepare) {
+        self.prepared = (!self.steps.is_empty()).then(|| (op.clone(), self.steps.len()));
+    }
+
+    /// What the last step prepares, if it does.
+    pub(crate) fn last_prepared(&self) -> Option<QkPrepare> {
+        let last = self.prepared.as_ref().filter(|(_, steps)| *steps == self.steps.len());
+        last.map(|(op, _)| op.clone())
+    }
+
+    /// Takes the last step back, a dispatch.
+    pub(crate) fn undo(&mut self) {
+        self.prepared = None;
+        if self.steps.pop().is_some() {
+            self.counts.dispatches -= 1;
+        }
     }
 
     fn group(
@@ -217,6 +273,7 @@ impl Recorder {
     pub(crate) fn copy(&mut self, source: &Buffer, at: u64, to: &Buffer, to_at: u64, bytes: u64) {
         if bytes > 0 {
             let (source, to) = (source.raw.clone(), to.raw.clone());
+            self.bound += 2 * bytes;
             self.steps.push(Step::Copy { source, at, to, to_at, bytes });
         }
     }
@@ -244,6 +301,7 @@ impl Recorder {
 
     /// Hands everything recorded to the GPU and does not wait for it.
     pub(crate) fn submit(&mut self, ctx: &Context) -> Result<(), DeviceError> {
+        self.prepared = None;
         if self.steps.is_empty() {
             self.data.clear();
             return ctx.check();

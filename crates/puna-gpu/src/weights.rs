@@ -40,16 +40,31 @@ pub(crate) struct Place {
     pub(crate) rows: usize,
 }
 
+/// Copies a part of a region, and waits until the GPU has it.
+fn copy(ctx: &Context, buffer: &Buffer, to: u64, part: &[u8]) -> Result<(), DeviceError> {
+    let words = part.len() & !3;
+    ctx.queue.write_buffer(&buffer.raw, to, &part[..words]);
+    let rest = &part[words..];
+    if !rest.is_empty() {
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        ctx.queue.write_buffer(&buffer.raw, to + words as u64, &last);
+    }
+    // Starts the copy, so that no more than a few parts wait in host memory.
+    ctx.queue.submit([]);
+    let polled = ctx.device.poll(wgpu::PollType::wait_indefinitely());
+    polled.map(|_| ()).map_err(|e| DeviceError::Lost(e.to_string()))
+}
+
 impl Weights {
-    /// Copies a region to the GPU. Between two parts, `step` hears how many bytes have been copied and says whether to
-    /// go on.
+    /// Copies regions to the GPU, one after another as if they were one; the length of each but the last is a multiple of 4.
+    /// Between two parts, `step` hears how many bytes have been copied and says whether to go on.
     pub(crate) fn upload(
         ctx: &Context,
-        region: &Region,
+        regions: &[Region],
         step: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self, DeviceError> {
-        let bytes = region.bytes();
-        let (len, max) = (bytes.len() as u64, ctx.max_buffer);
+        let (len, max) = (regions.iter().map(|region| region.len() as u64).sum::<u64>(), ctx.max_buffer);
         let whole = len.next_multiple_of(4) <= max;
         let every = if whole { max } else { (max - OVERLAP.min(max / 2)) & !3 };
         let mut pieces = Vec::new();
@@ -57,26 +72,19 @@ impl Weights {
         loop {
             let end = (start + max).min(len);
             let buffer = ctx.buffer("weights", end - start, STORAGE)?;
-            for at in (start as usize..end as usize).step_by(UPLOAD) {
-                // Buffers that overlap begin before the one before them ends.
-                told = told.max(at as u64);
-                if at > 0 && !step(told) {
-                    return Err(DeviceError::Cancelled);
+            let mut first = 0;
+            for region in regions {
+                let (from, to) = (start.max(first), end.min(first + region.len() as u64));
+                for at in (from..to).step_by(UPLOAD) {
+                    // Buffers that overlap begin before the one before them ends.
+                    told = told.max(at);
+                    if at > 0 && !step(told) {
+                        return Err(DeviceError::Cancelled);
+                    }
+                    let part = (at - first) as usize..(to.min(at + UPLOAD as u64) - first) as usize;
+                    copy(ctx, &buffer, at - start, region.bytes().get(part).unwrap_or_default())?;
                 }
-                let part = &bytes[at..end.min((at + UPLOAD) as u64) as usize];
-                let words = part.len() & !3;
-                let to = at as u64 - start;
-                ctx.queue.write_buffer(&buffer.raw, to, &part[..words]);
-                let rest = &part[words..];
-                if !rest.is_empty() {
-                    let mut last = [0; 4];
-                    last[..rest.len()].copy_from_slice(rest);
-                    ctx.queue.write_buffer(&buffer.raw, to + words as u64, &last);
-                }
-                // Starts the copy, so that no more than a few parts wait in host memory.
-                ctx.queue.submit([]);
-                let polled = ctx.device.poll(wgpu::PollType::wait_indefinitely());
-                polled.map_err(|e| DeviceError::Lost(e.to_string()))?;
+                first += region.len() as u64;
             }
             pieces.push(buffer);
             if end == len {

@@ -5,7 +5,7 @@
 
 use puna_core::Elem;
 use puna_core::RefDevice;
-use puna_gpu::{GpuDevice, Options};
+use puna_gpu::{GpuDevice, Options, Tier};
 use puna_testkit::compare::assert_close;
 use puna_testkit::goldens::{Golden, Rounding, VisionGolden};
 use puna_testkit::{Loaded, tolerance};
@@ -51,8 +51,10 @@ fn goldens_through_small_bindings() {
 fn greedy_tokens_of_the_reference() {
     let golden = Golden::load("scout");
     let file = golden.gguf(Rounding::F32);
-    for kv in [Elem::F32, Elem::F16] {
-        let mut on_gpu = Loaded::gguf(&file, gpu(&Options::new()));
+    let lanes = Options::new();
+    let shared = Options::new().tier(Tier::Shared);
+    for (kv, options) in [(Elem::F32, &lanes), (Elem::F16, &lanes), (Elem::F16, &shared)] {
+        let mut on_gpu = Loaded::gguf(&file, gpu(options));
         let mut on_reference = Loaded::gguf(&file, Box::new(RefDevice::new()));
         on_gpu.options.kv = kv;
         on_reference.options.kv = kv;
@@ -86,22 +88,40 @@ fn prefill_is_decode() {
     }
 }
 
+/// What the tier for GPUs that any adapter can do puts together in decode: heads prepared and stored, experts chosen.
+#[test]
+fn goldens_in_the_tier_for_gpus() {
+    for name in ["scout", "maverick"] {
+        let golden = Golden::load(name);
+        let options = Options::new().tier(Tier::Shared);
+        Loaded::gguf(&golden.gguf(Rounding::F32), gpu(&options)).check(&golden, Rounding::F32);
+    }
+}
+
 /// What one token of 48 layers like these costs: work is recorded per layer, whatever its dimensions.
 #[test]
 fn dispatches_of_a_token() {
     let golden = Golden::load("scout");
-    let model = Loaded::gguf(&golden.gguf(Rounding::Q8_0), gpu(&Options::new()));
-    let mut session = model.session();
-    session.feed(&golden.prompt[..8], None).unwrap();
-    let before = session.device().counters();
-    session.decode(1).unwrap();
-    let after = session.device().counters();
-    let each: Vec<u64> = before.iter().zip(&after).map(|(b, a)| a.1 - b.1).collect();
-    let count = |name| each[before.iter().position(|b| b.0 == name).unwrap()];
-    let layers = model.model().layers.len() as u64;
-    let scout = count("dispatches").div_ceil(layers) * 48;
-    assert!(scout <= 816, "{scout} dispatches for 48 layers");
-    assert_eq!((count("submits"), count("reads")), (1, 1));
-    // All matrices of the active parameters, loaded once.
-    assert!(count("weight bytes") > 0);
+    let file = golden.gguf(Rounding::Q8_0);
+    for (tier, most) in [(Tier::Shared, 9), (Tier::Lanes, 11)] {
+        let model = Loaded::gguf(&file, gpu(&Options::new().tier(tier)));
+        let mut session = model.session();
+        session.feed(&golden.prompt[..8], None).unwrap();
+        let before = session.device().counters();
+        session.decode(1).unwrap();
+        let after = session.device().counters();
+        let count = |name| {
+            let at = |all: &[(&str, u64)]| all.iter().find(|c| c.0 == name).map_or(0, |c| c.1);
+            at(&after) - at(&before)
+        };
+        let layers = model.model().layers.len() as u64;
+        println!("{tier:?}: {} dispatches for {layers} layers", count("dispatches"));
+        // Embedding, last norm and head.
+        assert!(count("dispatches") <= most * layers + 3, "{tier:?}: {}", count("dispatches"));
+        assert_eq!((count("submits"), count("reads")), (1, 1));
+        // All matrices of the active parameters, loaded once; each op's bytes are part of the whole.
+        assert!(count("weight bytes") > 0 && count("bytes read") > count("weight bytes"));
+        let ops = after.iter().filter(|c| c.0.starts_with("bytes of ")).map(|c| count(c.0));
+        assert_eq!(ops.sum::<u64>(), count("bytes read") + count("bytes written"));
+    }
 }

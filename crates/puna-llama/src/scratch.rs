@@ -26,7 +26,7 @@ pub struct Scratch {
     /// Queries `[batch, n_heads * head_dim]`, then keys and values, `[batch, n_kv_heads * head_dim]` each; and when
     /// attention is done, the inside of a feed-forward network `[batch, n_ff]`, for its widest kind.
     inner: Buf,
-    /// The router's choices `[batch, n_experts_used]`, if there are experts.
+    /// The router's choices `[batch, n_experts_used]`, if there are experts; a shared one may be among those of one row.
     picks: Picks,
     /// Logits `[logit_rows, vocab]`.
     logits: Buf,
@@ -109,6 +109,7 @@ impl Scratch {
         let widths = [dims.hidden, normed, inner, of(work.apart, dims.hidden)];
         let f32s = widths.map(|width| (Elem::F32, batch.saturating_mul(width)));
         let n_picks = batch.saturating_mul(of(work.experts, config.n_experts_used));
+        let n_picks = n_picks.saturating_add(of(work.experts && config.n_experts_used > 0, 1));
         let rest = [(Elem::F32, of(work.head, dims.vocab)), (Elem::U32, n_picks), (Elem::F32, n_picks)];
         let mut bufs = [Buf(0); 7];
         for (i, (elem, len)) in f32s.into_iter().chain(rest).enumerate() {
@@ -167,6 +168,13 @@ impl Scratch {
         Rows { offset, ..Rows::new(self.inner, n, self.dims.kv) }
     }
 
+    /// Queries, keys and values of one row, one directly after another.
+    pub(crate) fn together(&self) -> [Rows; 3] {
+        let Dims { q, kv, .. } = self.dims;
+        let at = |offset: usize, width: usize| Rows { buf: self.inner, offset, n_rows: 1, width };
+        [at(0, q), at(q, kv), at(q + kv, kv)]
+    }
+
     pub(crate) fn attended(&self, n: usize) -> Rows {
         Rows::new(self.normed, n, self.dims.q)
     }
@@ -178,6 +186,11 @@ impl Scratch {
 
     pub(crate) fn picks(&self) -> Option<Picks> {
         (self.picks.top_k > 0).then_some(self.picks)
+    }
+
+    /// Choices of one row, the shared expert among them.
+    pub(crate) fn picks_and_shared(&self) -> Option<Picks> {
+        self.picks().map(|picks| Picks { top_k: picks.top_k + 1, ..picks })
     }
 
     pub(crate) fn zeros(&self, n: usize) -> Rows {

@@ -122,7 +122,7 @@ impl Local {
             }
             Op::Route(op) => {
                 a = s.mat(op.router)?;
-                Route { x: s.rows(op.x)?, router: &a, picks: s.picks(op.picks)? }.into()
+                Route { x: s.rows(op.x)?, router: &a, picks: s.picks(op.picks)?, ..*op }.into()
             }
             Op::ExpertFfn(op) => {
                 let experts = s.experts(op.experts, experts)?;

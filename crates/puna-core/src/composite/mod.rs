@@ -172,6 +172,16 @@ impl Device for Composite {
         join(place, weight.0).map(Weight)
     }
 
+    fn load_together(
+        &mut self,
+        place: Place,
+        regions: &[Region],
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Weight>, DeviceError> {
+        let weight = self.at("load", place.0.into())?.load_together(Place(0), regions, step)?;
+        weight.map(|weight| join(place, weight.0).map(Weight)).transpose()
+    }
+
     fn alloc_at(&mut self, place: Place, elem: Elem, len: usize) -> Result<Buf, DeviceError> {
         let buf = self.at("alloc", place.0.into())?.alloc(elem, len)?;
         join(place, buf.0).map(Buf)

@@ -10,13 +10,15 @@ pub struct Picks {
     pub ids: Buf,
     /// Sigmoid of the chosen logits, [`Elem::F32`](crate::Elem::F32).
     pub scores: Buf,
-    /// Experts chosen per row.
+    /// Experts per row.
     pub top_k: usize,
 }
 
 /// The `top_k` experts with the largest router logits `x[r]·router[e]`, with the sigmoid of those logits as scores.
 ///
 /// The largest comes first, and of equal logits the lowest index; NaN counts as minus infinity. No renormalisation.
+/// With `always`, the router chooses one less, and the last pick of every row is that expert with a score of 1: a shared
+/// expert, which the router does not know.
 /// The product is always computed from F32 activations: a flipped choice is not a rounding error.
 #[derive(Clone, Debug)]
 pub struct Route<'a> {
@@ -24,6 +26,8 @@ pub struct Route<'a> {
     pub x: Rows,
     /// `hidden` to `n_experts`.
     pub router: &'a Mat,
+    /// The last pick of every row, if it is not the router's.
+    pub always: Option<u32>,
     /// Where the choices go.
     pub picks: Picks,
 }
@@ -33,8 +37,9 @@ impl Route<'_> {
         const OP: &str = "Route";
         check_mat(OP, self.router)?;
         expect(OP, "router inputs", self.router.n_in, self.x.width)?;
-        if self.picks.top_k == 0 || self.picks.top_k > self.router.n_out {
-            let limit = self.router.n_out as u64 + 1;
+        let given = usize::from(self.always.is_some());
+        if self.picks.top_k <= given || self.picks.top_k - given > self.router.n_out {
+            let limit = (self.router.n_out + given) as u64 + 1;
             return Err(DeviceError::Range { op: OP, what: "top_k", limit, found: self.picks.top_k as u64 });
         }
         Ok(())

@@ -204,7 +204,8 @@ impl RefDevice {
         let (mut ids, mut scores) = self.picks(OP, &op.picks, len)?;
         let scale = self.scale(OP, op.router)?;
         let router = self.mat(OP, op.router, &scale)?;
-        route(self.f32s(OP, &op.x)?, &router, op.picks.top_k, &mut ids[..len], &mut scores[..len])
+        let (ids_of, scores_of) = (&mut ids[..len], &mut scores[..len]);
+        route(self.f32s(OP, &op.x)?, &router, op.always, op.picks.top_k, ids_of, scores_of)
             .map_err(|e| unsupported(OP, op.router.dtype, e))?;
         self.buffers[op.picks.ids.0 as usize] = Storage::U32(ids);
         self.buffers[op.picks.scores.0 as usize] = Storage::F32(scores);

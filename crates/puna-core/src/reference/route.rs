@@ -4,10 +4,11 @@ use super::{MatData, matmul};
 use crate::quant::QuantError;
 use alloc::vec;
 
-/// For each row the `top_k` largest logits, largest first, with their sigmoids.
+/// For each row the `top_k` largest logits, largest first, with their sigmoids; or one less, and `always` with 1.
 pub fn route(
     x: &[f32],
     router: &MatData<'_>,
+    always: Option<u32>,
     top_k: usize,
     ids: &mut [u32],
     scores: &mut [f32],
@@ -17,7 +18,13 @@ pub fn route(
     let picks = ids.chunks_exact_mut(top_k).zip(scores.chunks_exact_mut(top_k));
     for (x, (ids, scores)) in x.chunks_exact(n_in).zip(picks) {
         matmul(x, router, None, &mut logits, false)?;
-        choose(&logits, ids, scores);
+        match (always, ids.split_last_mut(), scores.split_last_mut()) {
+            (Some(always), Some((id, ids)), Some((score, scores))) => {
+                choose(&logits, ids, scores);
+                (*id, *score) = (always, 1.0);
+            }
+            _ => choose(&logits, ids, scores),
+        }
     }
     Ok(())
 }

@@ -99,17 +99,23 @@ fn bad_operands_are_typed_errors_and_change_nothing() {
         (matmul(&w, row(a), row(a)), DeviceError::Aliased { op: "MatMul" }),
         (d_issue(MatMul { x: row(a), w: &w, bias, out: row(b), add: false }), handle("MatMul", "vector")),
         (
-            d_issue(Route { x: row(a), router: &w, picks: Picks { ids: b, scores: b, top_k: 1 } }),
+            d_issue(Route {
+                x: row(a),
+                router: &w,
+                always: None,
+                picks: Picks { ids: b, scores: b, top_k: 1 },
+            }),
             DeviceError::Aliased { op: "Route" },
         ),
         (
-            d_issue(Route { x: row(a), router: &w, picks: Picks { ids, scores: a, top_k: 1 } }),
+            d_issue(Route { x: row(a), router: &w, always: None, picks: Picks { ids, scores: a, top_k: 1 } }),
             DeviceError::Aliased { op: "Route" },
         ),
         (
             d_issue(Route {
                 x: Rows::new(a, 1, 8),
                 router: &w,
+                always: None,
                 picks: Picks { ids: half, scores: b, top_k: 1 },
             }),
             handle("Route", "picks"),

@@ -188,14 +188,15 @@ fn route() {
         let (n_rows, hidden, n_experts) =
             (1 + random.below(40), 1 + random.below(200), 1 + random.below(130));
         let dtype = random.pick(&[DType::F32, DType::BF16]);
-        let top_k = 1 + random.below(n_experts.min(3));
+        let always = random.pick(&[None, Some(n_experts as u32)]);
+        let top_k = 1 + random.below(n_experts.min(3)) + usize::from(always.is_some());
         let router = devices.mat(random, dtype, n_experts, hidden, Layout::OutIn);
         let x = devices.rows(random, n_rows, hidden);
         let ids = devices.same(|d| d.alloc(Elem::U32, n_rows * top_k).unwrap());
         let scores = devices.rows(random, n_rows, top_k);
         let scores = Rows { offset: 0, ..scores };
         let picks = Picks { ids, scores: scores.buf, top_k };
-        devices.issue(Route { x, router: &router, picks });
+        devices.issue(Route { x, router: &router, always, picks });
         devices.compare("Route", scores, 1e-5);
     });
 }
@@ -223,7 +224,7 @@ fn equal_and_missing_logits_go_to_the_lowest_index() {
         .collect();
     for top_k in 1..=4 {
         let picks = Picks { ids, scores, top_k };
-        devices.issue(Route { x: Rows::new(x, 1, 2), router: &router, picks });
+        devices.issue(Route { x: Rows::new(x, 1, 2), router: &router, always: None, picks });
         let rows = Rows::new(one, 1, 1);
         devices.issue(ExpertFfn { x: rows, experts: &experts, picks, out: Rows::new(out, 1, 1) });
         let sum = devices.0.iter_mut().map(|d| {
@@ -240,9 +241,11 @@ fn equal_and_missing_logits_go_to_the_lowest_index() {
 fn expert_ffn() {
     many(30, |devices, random| {
         let (n_rows, n_experts) = (random.pick(&[1, 1, 2, 7, 40, 130, 300]), 1 + random.below(9));
-        let top_k = 1 + random.below(n_experts.min(3));
+        // Sometimes with an expert more, which every row has.
+        let shared = random.below(2);
+        let top_k = 1 + random.below(n_experts.min(3)) + shared;
         let (hidden, n_ff) = (32 * (1 + random.below(4)), 32 * (1 + random.below(4)));
-        let experts: Vec<Expert> = (0..n_experts)
+        let experts: Vec<Expert> = (0..n_experts + shared)
             .map(|_| {
                 let mut mat = |n_out, n_in| {
                     let dtype = random.pick(&[DType::Q8_0, DType::F16, DType::F32, DType::Q4_0]);
@@ -262,7 +265,8 @@ fn expert_ffn() {
         let ids = devices.same(|d| d.alloc(Elem::U32, n_rows * top_k).unwrap());
         let scores = devices.same(|d| d.alloc(Elem::F32, n_rows * top_k).unwrap());
         let picks = Picks { ids, scores, top_k };
-        devices.issue(Route { x, router: &router, picks });
+        let always = (shared > 0).then_some(n_experts as u32);
+        devices.issue(Route { x, router: &router, always, picks });
         devices.issue(ExpertFfn { x, experts: &experts, picks, out });
         devices.compare(&format!("ExpertFfn {n_experts} experts, top {top_k}, {n_rows} rows"), out, 2e-4);
     });

@@ -4,6 +4,7 @@
 use super::{MAX_SCRATCH, Ops, chunks, distinct};
 use crate::buffer::{Operand, Span};
 use crate::recorder::Scratch;
+use crate::traffic::seen;
 use puna_core::ops::{Attend, Window};
 use puna_core::{DeviceError, Elem};
 use puna_shaders::{Kernel, Tier};
@@ -136,13 +137,23 @@ impl Ops<'_> {
         let passes = kv.head_dim.div_ceil(Kernel::ATTEND_VALUES);
         let slices = if lanes { 1 } else { Kernel::slices(f16, wide) };
         let columns = queries.div_ceil(Kernel::ATTEND_QUERIES * slices) * passes;
-        let tiles = blocks.len().min(BLOCKS) * kv.block_tokens.div_ceil(Kernel::ATTEND_KEYS);
+        let of_block = kv.block_tokens.div_ceil(Kernel::ATTEND_KEYS);
+        // In a single dispatch, those that hold keys and no more: few keys are not worth a second pass.
+        let held = (last + 1 - kv.first) as usize - blocks.start * kv.block_tokens;
+        let tiles = match blocks.len() <= BLOCKS {
+            true => {
+                held / kv.block_tokens * of_block + (held % kv.block_tokens).div_ceil(Kernel::ATTEND_KEYS)
+            }
+            false => BLOCKS * of_block,
+        };
         let most_blocks = if lanes { 1 } else { BLOCKS };
         let parts = (BUSY / (columns * kv.n_kv_heads)).min(tiles / LEAST_TILES).min(Kernel::ATTEND_PARTS);
         let parts = parts.min(MAX_SCRATCH / (n * width)).max(1);
         let parts = if lanes { 1 } else { parts };
         let tiles = tiles.div_ceil(parts);
 
+        // Keys and values are loaded for each group of queries.
+        self.rec.extra.0 += (columns as u64 - 1) * seen(&Attend { q: op.q.slice(0, n), pos, ..op.clone() });
         let state = self.rec.scratch(ctx, Scratch::State, parts * passes * n * heads * 2)?;
         let (q_span, q_base) = q.span(ctx, n);
         let (out_span, out_base) = out.span(ctx, n);
@@ -188,6 +199,9 @@ impl Ops<'_> {
             params.out_base = out_base;
             let spans = [Span::whole(&sums), Span::whole(&state), out_span];
             let (grid, work) = ((heads as u32, n as u32), (parts * n * width) as u64);
+            let sums = 4 * (parts * n * (width + 2 * passes * heads)) as u64;
+            self.rec.extra.0 += sums;
+            self.rec.extra.1 += sums;
             self.rec.dispatch(ctx, Kernel::AttendMerge, &params.words(), &spans, grid, work)?;
         }
         Ok(())

@@ -159,6 +159,9 @@ impl Ops<'_> {
         let Some(parts) = parts else { return Ok(()) };
         let ((from, parts_base), (to, out_base)) =
             (parts.span(self.ctx, batch.picks()), out.span(self.ctx, batch.rows));
+        let parts = 4 * (batch.picks() * out.width) as u64;
+        self.rec.extra.0 += parts;
+        self.rec.extra.1 += parts;
         let params = [batch.rows as u32, out.width as u32, batch.top_k as u32, parts_base, out_base];
         let grid = (out.width.div_ceil(64) as u32, batch.rows as u32);
         let work = (batch.picks() * out.width) as u64;

@@ -39,6 +39,9 @@ impl<'a> Ops<'a> {
         const OP: &str = "KvAppend";
         let (kv, n) = (op.kv, op.k.n_rows);
         let (k, v) = (self.rows(OP, "keys", &op.k)?, self.rows(OP, "values", &op.v)?);
+        if n == 1 && self.append_to_prepared(op)? {
+            return Ok(());
+        }
         let kernel = kernel(kv.elem, kv.head_dim);
         let step = if kernel == (Kernel::KvAppend { f16: true, odd: false }) { 2 } else { 1 };
         let mut row = 0;

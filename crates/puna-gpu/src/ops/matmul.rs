@@ -59,7 +59,7 @@ impl Params {
 }
 
 /// From so many rows on, tiles of rows are faster than one row after the other.
-pub(super) const FEW_ROWS: usize = 3;
+pub(crate) const FEW_ROWS: usize = 3;
 
 /// The kernel, under the name in the catalogue: tiles are the same in both tiers for GPUs.
 pub(crate) fn product_kernel(format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier) -> Kernel {
@@ -176,6 +176,7 @@ impl Ops<'_> {
                 traffic::weights((tier, shape), format, (base as usize, stride), (n_in, n_out))
             }
             Kernel::MatMulInOut { format, .. }
+            | Kernel::RouteRow { format, .. }
             | Kernel::ExpertGateUp { format, .. }
             | Kernel::ExpertDown { format, .. } => {
                 traffic::weights((Tier::Thread, Shape::Row), format, (0, 0), (n_in, n_out))

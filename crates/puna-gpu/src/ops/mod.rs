@@ -12,10 +12,11 @@ pub(crate) mod kv_append;
 pub(crate) mod layer_norm;
 pub(crate) mod matmul;
 mod pixel_shuffle;
+mod qk_append;
 mod qk_prepare;
 pub(crate) mod rms_norm;
 mod rope_2d;
-mod route;
+pub(crate) mod route;
 pub(crate) mod swiglu;
 mod top_k;
 

@@ -40,6 +40,9 @@ impl Ops<'_> {
             let spans = [x, freqs, Span::whole(&arena)];
             self.rec.dispatch(ctx, Kernel::QkPrepare, &params, &spans, grid, (n * width) as u64)?;
         }
+        if op.x.n_rows == 1 {
+            self.rec.prepared(op);
+        }
         Ok(())
     }
 }

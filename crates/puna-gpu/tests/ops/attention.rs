@@ -1,7 +1,7 @@
 //! The cache and attention: both element types, blocks, windows, groups of heads.
 
 use crate::pair::{Pair, tolerance};
-use puna_core::ops::{Attend, KvAppend, Window};
+use puna_core::ops::{Attend, KvAppend, Pairs, QkPrepare, Rope, Temperature, Window};
 use puna_core::{Buf, Elem, KvView, Rows};
 use puna_gpu::Tier;
 
@@ -143,5 +143,74 @@ fn rounding_to_f16_is_exact() {
         pair.issue(Attend { q: zeros, kv: &kv, out, pos: 0, scale: 1.0, window: Window::Chunk(1) });
         let (found, expected) = pair.read(&out);
         assert_eq!(found, expected, "{head_dim}");
+    }
+}
+
+/// One row whose query, key and value share memory, as in decode: prepared and stored in one dispatch of the tiers for GPUs.
+#[test]
+fn a_row_is_prepared_and_stored_at_once() {
+    let (heads, n_kv_heads, block_tokens) = (6, 2, 5);
+    for (tier, elem, head_dim) in [
+        (Tier::Shared, Elem::F16, 64),
+        (Tier::Subgroup, Elem::F32, 16),
+        (Tier::Shared, Elem::F16, 7),
+        (Tier::Lanes, Elem::F16, 64),
+    ] {
+        let odd = elem == Elem::F16 && head_dim == 7;
+        let mut pair = Pair { step: 1, ..Pair::in_tier(tier, head_dim as u64) };
+        let inv_freq = pair.vector(head_dim / 2);
+        let blocks = [0; 3].map(|_| pair.alloc(elem, 2 * n_kv_heads * block_tokens * head_dim));
+        let kv = KvView { blocks: &blocks, block_tokens, first: 0, n_kv_heads, head_dim, elem };
+        let (q_width, kv_width) = (heads * head_dim, n_kv_heads * head_dim);
+        for pos in 0..11 {
+            let all = pair.rows(1, q_width + 2 * kv_width);
+            let at = |offset: usize, width: usize| Rows { offset: all.offset + offset, width, ..all };
+            let (q, k, v) = (at(0, q_width), at(q_width, kv_width), at(q_width + kv_width, kv_width));
+            // Keys are prepared with the queries, or not at all.
+            let both = pos % 3 != 2;
+            let pairs = if pos % 2 == 0 { Pairs::Half } else { Pairs::Interleaved };
+            let rope = both.then_some(Rope { inv_freq, pairs });
+            let temperature = (!both).then_some(Temperature { floor_scale: 3.0, scale: 0.1 });
+            let x = if both { at(0, q_width + kv_width) } else { q };
+            let norm_eps = (pos % 2 == 1).then_some(1e-5);
+            let dispatches =
+                |pair: &Pair| pair.gpu.counters().iter().find(|c| c.0 == "dispatches").unwrap().1;
+            let before = dispatches(&pair);
+            pair.issue(QkPrepare { x, head_dim, pos, rope, norm_eps, temperature });
+            pair.issue(KvAppend { k, v, kv: &kv, pos });
+            let separate = odd || tier == Tier::Lanes;
+            let case = format!("{tier:?} {elem:?} heads of {head_dim} at {pos}");
+            assert_eq!(dispatches(&pair) - before, if separate { 2 } else { 1 }, "{case}");
+            let out = pair.rows(1, q_width);
+            pair.issue(Attend { q, kv: &kv, out, pos, scale: 0.3, window: Window::Full });
+            pair.same(&all, tolerance::NORM, &case);
+            pair.same(&out, tolerance::EXPONENTIAL, &case);
+        }
+    }
+}
+
+/// Rows in other memory, or something between, keep the two ops apart.
+#[test]
+fn what_does_not_belong_together_is_apart() {
+    let mut pair = Pair::in_tier(Tier::Shared, 3);
+    let block = [pair.alloc(Elem::F32, 2 * 2 * 8 * 16)];
+    let kv =
+        KvView { blocks: &block, block_tokens: 8, first: 0, n_kv_heads: 2, head_dim: 16, elem: Elem::F32 };
+    let (x, k, v) = (pair.rows(1, 64), pair.rows(1, 32), pair.rows(1, 32));
+    let prepare =
+        |x| QkPrepare { x, head_dim: 16, pos: 2, rope: None, norm_eps: Some(1e-5), temperature: None };
+    pair.issue(prepare(x));
+    pair.issue(KvAppend { k, v, kv: &kv, pos: 2 });
+    pair.issue(prepare(k));
+    pair.same(&k, tolerance::NORM, "read between");
+    pair.issue(KvAppend { k, v, kv: &kv, pos: 3 });
+    // Keys before the heads that are prepared, which values overlap.
+    let part = |offset: usize, width: usize| Rows { offset: x.offset + offset, width, ..x };
+    pair.issue(prepare(part(0, 64)));
+    pair.issue(KvAppend { k: part(0, 32), v: part(16, 32), kv: &kv, pos: 4 });
+    let out = pair.rows(1, 64);
+    for pos in [2, 3, 4] {
+        pair.issue(Attend { q: x, kv: &kv, out, pos, scale: 0.3, window: Window::Chunk(1) });
+        pair.same(&out, tolerance::EXPONENTIAL, &format!("at {pos}"));
     }
 }

@@ -233,6 +233,26 @@ fn a_load_in_steps_is_told_and_stopped() {
     }
 }
 
+/// Several regions as one matrix, whole and over buffers that each hold a part of it; and what does not end on a word.
+#[test]
+fn regions_become_one_matrix() {
+    let (n_in, rows) = (64, [3, 40, 7]);
+    for options in [Options::new(), Options::new().buffer_limit(8192).binding_limit(4096)] {
+        let mut pair = Pair::on(Box::new(GpuDevice::open(&options).unwrap()), 4);
+        let parts = rows.map(|n| pair.packed(DType::F32, n, n_in, TIGHT).0);
+        let regions = parts.each_ref().map(|bytes| Region::from_vec(bytes.clone()));
+        let weight = pair.gpu.load_together(Place::default(), &regions, &mut |_| true).unwrap().unwrap();
+        let same = pair.reference.load(&Region::from_vec(parts.concat())).unwrap();
+        assert_eq!(weight, same);
+        let w = Mat::plain(weight, DType::F32, 50, n_in);
+        let (x, out) = (pair.rows(1, n_in), pair.rows(1, 50));
+        pair.issue(MatMul { x, w: &w, bias: None, out, add: false });
+        pair.same(&out, crate::pair::tolerance::PRODUCT, "together");
+        let odd = [3, 4].map(|n| Region::from_vec(vec![0; n]));
+        assert_eq!(pair.gpu.load_together(Place::default(), &odd, &mut |_| true), Ok(None));
+    }
+}
+
 #[test]
 fn no_such_adapter() {
     let error = GpuDevice::open(&Options::new().adapter(1000)).unwrap_err();

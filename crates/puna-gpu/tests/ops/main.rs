@@ -17,4 +17,5 @@ mod pair;
 mod products;
 mod rows;
 mod sample;
+mod traffic;
 mod vision;

@@ -5,7 +5,7 @@ use crate::scratch::Scratch;
 use crate::weights::{LayerWeights, Linear};
 use crate::{LayerKind, Result};
 use puna_core::ops::{Attend, KvAppend, MatMul, QkPrepare, Rope};
-use puna_core::{Device, KvView, Rows};
+use puna_core::{Device, KvView, Mat, Rows};
 
 impl Llama {
     /// Projects the normed rows `a` to keys and values and stores them at positions `pos ..`.
@@ -40,12 +40,71 @@ impl Llama {
         pos: u64,
         h: Rows,
     ) -> Result<()> {
-        let (q, out) = (s.q(a.n_rows), s.attended(a.n_rows));
+        let q = s.q(a.n_rows);
         linear(device, a, &w.q, q, false)?;
-        let temperature = self.config.temperature.filter(|_| kind.temperature);
-        if kind.rope || temperature.is_some() {
-            issue(device, QkPrepare { temperature, ..self.prepare(q, pos, kind, w) })?;
+        self.prepare_queries(device, q, pos, kind, w)?;
+        self.see(device, s, kind, w, q, kv, pos, h)
+    }
+
+    /// Both for one row, whose query, key and value are computed side by side: fewer and larger ops, for a device that is
+    /// told what to do from afar. `qkv` is what `w` has of the three in one matrix.
+    pub(super) fn remember_and_attend(
+        &self,
+        device: &mut dyn Device,
+        s: &Scratch,
+        kind: LayerKind,
+        (w, qkv): (&LayerWeights, &Mat),
+        a: Rows,
+        kv: &KvView<'_>,
+        pos: u64,
+        h: Rows,
+    ) -> Result<()> {
+        let [q, k, v] = s.together();
+        issue(device, MatMul { x: a, w: qkv, bias: None, out: Rows { width: qkv.n_out, ..q }, add: false })?;
+        if qkv.n_out == q.width + k.width {
+            linear(device, a, &w.v, v, false)?;
         }
+        if kind.rope && !kind.temperature {
+            let heads = Rows { width: q.width + k.width, ..q };
+            issue(device, self.prepare(heads, pos, kind, w))?;
+        } else {
+            if kind.rope {
+                issue(device, self.prepare(k, pos, kind, w))?;
+            }
+            self.prepare_queries(device, q, pos, kind, w)?;
+        }
+        issue(device, KvAppend { k, v, kv, pos })?;
+        self.see(device, s, kind, w, q, kv, pos, h)
+    }
+
+    fn prepare_queries(
+        &self,
+        device: &mut dyn Device,
+        q: Rows,
+        pos: u64,
+        kind: LayerKind,
+        w: &LayerWeights,
+    ) -> Result<()> {
+        let temperature = self.config.temperature.filter(|_| kind.temperature);
+        match kind.rope || temperature.is_some() {
+            true => issue(device, QkPrepare { temperature, ..self.prepare(q, pos, kind, w) }),
+            false => Ok(()),
+        }
+    }
+
+    /// What prepared queries see of the cache, projected and added to `h`.
+    fn see(
+        &self,
+        device: &mut dyn Device,
+        s: &Scratch,
+        kind: LayerKind,
+        w: &LayerWeights,
+        q: Rows,
+        kv: &KvView<'_>,
+        pos: u64,
+        h: Rows,
+    ) -> Result<()> {
+        let out = s.attended(q.n_rows);
         let scale = 1.0 / libm::sqrtf(self.config.head_dim as f32);
         issue(device, Attend { q, kv, out, pos, scale, window: kind.window })?;
         linear(device, out, &w.o, h, true)

@@ -211,12 +211,17 @@ impl Llama {
         let a = s.normed(batch.n);
         self.rms_norm(device, h, w.attn_norm, a)?;
         let kv = state.kv.view(i).ok_or(DeviceError::Handle { op: "KvAppend", what: "layer" })?;
-        self.remember(device, s, kind, w, a, &kv, batch.pos)?;
-        if tail == 0 {
-            return Ok(());
-        }
         let h = h.slice(first, tail);
-        self.attend(device, s, kind, w, a.slice(first, tail), &kv, batch.pos + first as u64, h)?;
+        match w.qkv.as_ref().filter(|_| batch.n == 1 && tail == 1 && device.far(a.buf)) {
+            Some(qkv) => self.remember_and_attend(device, s, kind, (w, qkv), a, &kv, batch.pos, h)?,
+            None => {
+                self.remember(device, s, kind, w, a, &kv, batch.pos)?;
+                if tail == 0 {
+                    return Ok(());
+                }
+                self.attend(device, s, kind, w, a.slice(first, tail), &kv, batch.pos + first as u64, h)?;
+            }
+        }
 
         let y = s.normed(tail);
         self.rms_norm(device, h, w.ffn_norm, y)?;

@@ -151,8 +151,9 @@ fn the_plan_counts_bytes() {
     assert_eq!(plan.weight_bytes, tensors.total_bytes() + 16);
     // Three layers with a chunk of 4, one with four blocks of 256; 32 values of two bytes a position.
     assert_eq!(plan.kv_bytes, (3 * 4 + 4 * 256) * 32 * 2);
-    // Residual, normed, query, attended: 32 each; key, value: 16 each; inner: 24; one pick; one row of logits.
-    assert_eq!(plan.scratch_bytes, (16 * (4 * 32 + 2 * 16 + 24) + 16 * 2 + 48) * 4);
+    // Residual and normed: 32 each; query, key and value, wider than the inner 24: 64; one pick; one row of logits. The shared
+    // expert's pick for one row.
+    assert_eq!(plan.scratch_bytes, (16 * (2 * 32 + 64) + 16 * 2 + 48 + 2) * 4);
     let matrices: usize = 48 * 32 // head
         + 4 * 2 * (32 * 32 + 16 * 32) // attention
         + 2 * 3 * 24 * 32 // dense

@@ -1,16 +1,15 @@
-//! Tensors of a file become matrices and vectors on a device, every shape held against the configuration.
+//! Tensors of a file become a model's matrices and vectors, every shape held against the configuration.
 
+use super::loader::{Loader, values};
 use super::names::{Part, Proj};
-use super::{LoadProgress, LoadWatch, Names, Tensor, TensorSource};
+use super::{LoadWatch, Names, TensorSource};
 use crate::config::RopeScaling;
 use crate::error::with_capacity;
 use crate::{Config, LayerPlaces, LayerTable, LlamaError, Placement, Result, rope};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Display;
-use puna_core::quant::dequantize_row;
-use puna_core::{Device, Expert, Layout, Mat, Place, Region, Vector};
+use puna_core::{Device, Expert, Layout, Mat, Place, Vector};
 
 /// What a file calls its own rotary divisors.
 const DIVISORS: &str = "rope_freqs.weight";
@@ -33,6 +32,8 @@ pub struct Weights {
 pub struct LayerWeights {
     /// Rotary frequencies, `n_rot / 2` values: the same for all layers at one place.
     pub inv_freq: Vector,
+    /// Queries, keys and, unless they have another format, values in one matrix, where the device has them so.
+    pub qkv: Option<Mat>,
     /// Norm before attention.
     pub attn_norm: Vector,
     /// `hidden` to `n_heads * head_dim`.
@@ -90,6 +91,9 @@ pub struct Moe {
     pub shared: Dense,
     /// The routed experts.
     pub experts: Vec<Expert>,
+    /// The routed experts and after them the shared one, where it is such an expert too and at the same place: one for all
+    /// tokens is one more that each of them picks. Empty otherwise.
+    pub all: Vec<Expert>,
 }
 
 impl Weights {
@@ -118,103 +122,6 @@ impl Weights {
         let norm = binder.file.vector(&names.norm(), hidden)?;
         let head = binder.head(embed)?;
         Ok(Weights { embed, layers, norm, head })
-    }
-}
-
-/// The tensors of a file on their way to a device.
-pub(crate) struct Loader<'a, 'w> {
-    tensors: &'a dyn TensorSource,
-    device: &'a mut dyn Device,
-    watch: &'a mut LoadWatch<'w>,
-    progress: LoadProgress,
-    /// Where the device puts what comes next.
-    pub(super) place: Place,
-}
-
-impl<'a, 'w> Loader<'a, 'w> {
-    pub(crate) fn new(
-        tensors: &'a dyn TensorSource,
-        device: &'a mut dyn Device,
-        watch: &'a mut LoadWatch<'w>,
-    ) -> Self {
-        let progress = LoadProgress { total_bytes: tensors.total_bytes(), ..LoadProgress::default() };
-        Loader { tensors, device, watch, progress, place: Place(0) }
-    }
-
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.tensors.contains(name)
-    }
-
-    pub(crate) fn need(&self, name: &str) -> Result<Tensor> {
-        self.tensors.find(name)?.ok_or_else(|| LlamaError::missing(name))
-    }
-
-    /// Loads the bytes of a tensor whole, and gives its matrix view: `n_rows` stored rows of `width`.
-    pub(crate) fn load(&mut self, name: &str, tensor: &Tensor, n_rows: usize, width: usize) -> Result<Mat> {
-        if self.watch.cancel.is_some_and(|c| c.is_cancelled()) {
-            return Err(LlamaError::Cancelled);
-        }
-        let dtype = tensor.dtype;
-        let Some(row_bytes) = dtype.row_bytes(width) else {
-            let expected = format!("rows of whole blocks of {} in {dtype}", dtype.block_len());
-            return Err(LlamaError::tensor(name, expected, format!("rows of {width}")));
-        };
-        let (bytes, found) = (n_rows.checked_mul(row_bytes), tensor.region.len());
-        if bytes != Some(found) {
-            let expected = format!("{n_rows} rows of {row_bytes} bytes");
-            return Err(LlamaError::tensor(name, expected, format!("{found} bytes")));
-        }
-        let (watch, before) = (&mut *self.watch, self.progress);
-        let mut step = |bytes: u64| {
-            if let Some(progress) = &mut watch.progress {
-                progress(LoadProgress { bytes: before.bytes.saturating_add(bytes), ..before });
-            }
-            !watch.cancel.is_some_and(|c| c.is_cancelled())
-        };
-        let weight = self.device.load_in_steps(self.place, &tensor.region, &mut step)?;
-        self.progress.tensors += 1;
-        self.progress.bytes = self.progress.bytes.saturating_add(found as u64);
-        if let Some(progress) = &mut self.watch.progress {
-            progress(self.progress);
-        }
-        Ok(Mat::plain(weight, dtype, n_rows, width))
-    }
-
-    /// A `[n_out, n_in]` tensor, with its row scales where the file has them (`NAME_scale`).
-    pub(crate) fn matrix(&mut self, name: &str, n_out: usize, n_in: usize) -> Result<Mat> {
-        let tensor = self.need(name)?;
-        expect_shape(name, &tensor, &[n_out, n_in])?;
-        let mut mat = self.load(name, &tensor, n_out, n_in)?;
-        mat.scale = self.scale(name, n_out)?;
-        Ok(mat)
-    }
-
-    /// The factors of a matrix's outputs: one each, or one for all.
-    fn scale(&mut self, name: &str, n_out: usize) -> Result<Option<Vector>> {
-        let name = format!("{name}_scale");
-        let Some(tensor) = self.tensors.find(&name)? else { return Ok(None) };
-        let mut values = values(&name, &tensor)?;
-        if let [one] = values[..] {
-            values.try_reserve_exact(n_out).map_err(|_| LlamaError::out_of_memory::<f32>(n_out))?;
-            values.resize(n_out, one);
-        }
-        self.upload(&name, values, n_out).map(Some)
-    }
-
-    /// A vector of exactly `len` finite values in any format and shape.
-    pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Vector> {
-        let values = values(name, &self.need(name)?)?;
-        self.upload(name, values, len)
-    }
-
-    pub(crate) fn upload(&mut self, name: &str, values: Vec<f32>, len: usize) -> Result<Vector> {
-        if values.len() != len {
-            return Err(LlamaError::tensor(name, format!("{len} values"), values.len()));
-        }
-        let mut bytes = with_capacity(len.saturating_mul(4))?;
-        bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-        let weight = self.device.load_at(self.place, &Region::from_vec(bytes))?;
-        Ok(Vector { weight, offset: 0, len })
     }
 }
 
@@ -266,7 +173,7 @@ impl Binder<'_, '_> {
         self.file.place = places.layer;
         let inv_freq = self.inv_freq()?;
         let attn_norm = self.file.vector(&self.names.attn_norm(i), hidden)?;
-        let [q, k, v] = self.qkv(i)?;
+        let (qkv, [q, k, v]) = self.qkv(i)?;
         let q_width = self.config.n_heads * self.config.head_dim;
         let o = self.linear(&self.names.attn(i, Proj::O), hidden, q_width)?;
         let ffn_norm = self.file.vector(&self.names.ffn_norm(i), hidden)?;
@@ -277,23 +184,15 @@ impl Binder<'_, '_> {
                 Ffn::Dense(self.dense(n_ff, |names, part| names.dense(i, part))?)
             }
         };
-        Ok(LayerWeights { inv_freq, attn_norm, q, k, v, o, ffn_norm, ffn })
+        Ok(LayerWeights { inv_freq, qkv, attn_norm, q, k, v, o, ffn_norm, ffn })
     }
 
-    /// Three projections, or the rows of a fused one: queries, keys, values.
-    fn qkv(&mut self, i: usize) -> Result<[Linear; 3]> {
+    /// Three projections, or the rows of a fused one: queries, keys, values; and what of them is one matrix on the device.
+    fn qkv(&mut self, i: usize) -> Result<(Option<Mat>, [Linear; 3])> {
         let Config { hidden, n_heads, n_kv_heads, head_dim, .. } = *self.config;
         let (q, kv) = (n_heads * head_dim, n_kv_heads * head_dim);
         let fused = self.names.attn_qkv(i);
-        if !self.file.contains(&format!("{fused}.weight")) {
-            return Ok([
-                self.linear(&self.names.attn(i, Proj::Q), q, hidden)?,
-                self.linear(&self.names.attn(i, Proj::K), kv, hidden)?,
-                self.linear(&self.names.attn(i, Proj::V), kv, hidden)?,
-            ]);
-        }
-        let all = self.linear(&fused, q + 2 * kv, hidden)?;
-        let part = |first: usize, n: usize| Linear {
+        let part = |all: &Linear, first: usize, n: usize| Linear {
             w: Mat {
                 n_out: n,
                 offset: all.w.offset + first * all.w.stride,
@@ -302,7 +201,29 @@ impl Binder<'_, '_> {
             },
             bias: all.bias.map(|v| slice(v, first, n)),
         };
-        Ok([part(0, q), part(q, kv), part(q + kv, kv)])
+        if self.file.contains(&format!("{fused}.weight")) {
+            let all = self.linear(&fused, q + 2 * kv, hidden)?;
+            let one = all.bias.is_none().then_some(all.w);
+            return Ok((one, [part(&all, 0, q), part(&all, q, kv), part(&all, q + kv, kv)]));
+        }
+        let names = [(Proj::Q, q), (Proj::K, kv), (Proj::V, kv)].map(|(p, n)| (self.names.attn(i, p), n));
+        let plain = !self.config.attention_bias
+            && names.iter().all(|(name, _)| !self.file.contains(&format!("{name}.bias")));
+        let weights = names.each_ref().map(|(name, n)| (format!("{name}.weight"), *n));
+        // All three, or the first two.
+        let same = if plain { self.file.alike(&weights) } else { 0 };
+        if same >= 2
+            && let Some(w) = self.file.matrices(&weights[..same], hidden)?
+        {
+            let all = Linear { w, bias: None };
+            let v = match same {
+                3 => part(&all, q + kv, kv),
+                _ => self.linear(&names[2].0, kv, hidden)?,
+            };
+            return Ok((Some(w), [part(&all, 0, q), part(&all, q, kv), v]));
+        }
+        let [q, k, v] = names.each_ref().map(|(name, n)| self.linear(name, *n, hidden));
+        Ok((None, [q?, k?, v?]))
     }
 
     /// `NAME.weight`, and `NAME.bias` where it is there or must be.
@@ -324,41 +245,40 @@ impl Binder<'_, '_> {
         Ok(Dense { gate, up, down })
     }
 
-    fn moe(&mut self, i: usize, experts: Place) -> Result<Moe> {
-        let Config { hidden, n_experts, ff_shared, .. } = *self.config;
-        let shared = self.dense(ff_shared, |names, part| names.shared(i, part))?;
-        self.file.place = experts;
+    fn moe(&mut self, i: usize, place: Place) -> Result<Moe> {
+        let Config { hidden, n_experts, ff_expert, ff_shared, .. } = *self.config;
+        let here = place == self.file.place;
+        // Alike and at one place, each of the shared expert's matrices may follow those of the routed ones.
+        let beside = here && ff_shared == ff_expert;
+        let (mut experts, mut shared) = (Vec::new(), None);
+        if beside && let Some(found) = self.stacked_with_shared(i)? {
+            (experts, shared) = (found.0, Some(found.1));
+        }
+        let shared = match shared {
+            Some(shared) => shared,
+            None => self.dense(ff_shared, |names, part| names.shared(i, part))?,
+        };
+        self.file.place = place;
         let router = self.file.matrix(&self.names.router(i), n_experts, hidden)?;
-        Ok(Moe { router, shared, experts: self.experts(i)? })
+        if experts.is_empty() {
+            experts = self.experts(i)?;
+        }
+        let one = Expert { gate: shared.gate, up: shared.up, down: shared.down };
+        let plain = |e: &Expert| {
+            [e.gate, e.up, e.down].iter().all(|m| m.layout == Layout::OutIn && m.scale.is_none())
+        };
+        let mut all = Vec::new();
+        if beside && experts.iter().chain([&one]).all(plain) {
+            all = with_capacity(experts.len() + 1)?;
+            all.extend(experts.iter().copied().chain([one]));
+        }
+        Ok(Moe { router, shared, experts, all })
     }
 }
 
 /// `n` values of a vector from `first` on.
 pub(super) fn slice(v: Vector, first: usize, n: usize) -> Vector {
     Vector { weight: v.weight, offset: v.offset + first, len: n }
-}
-
-/// Refuses a tensor of another shape.
-pub(super) fn expect_shape(name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
-    if tensor.shape == expected {
-        return Ok(());
-    }
-    Err(LlamaError::tensor(name, format!("shape {expected:?}"), format!("{:?}", tensor.shape)))
-}
-
-/// All values of a small tensor as F32, proven finite.
-pub(crate) fn values(name: &str, tensor: &Tensor) -> Result<Vec<f32>> {
-    let n = tensor.shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
-    let wrong = |found: &dyn Display| LlamaError::tensor(name, "whole blocks of its shape's values", found);
-    let n = n.filter(|&n| tensor.dtype.row_bytes(n) == Some(tensor.region.len()));
-    let n = n.ok_or_else(|| wrong(&format!("{} bytes for shape {:?}", tensor.region.len(), tensor.shape)))?;
-    let mut values = with_capacity(n)?;
-    values.resize(n, 0.0);
-    dequantize_row(tensor.dtype, tensor.region.bytes(), &mut values).map_err(|e| wrong(&e))?;
-    match values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-        Some((index, &found)) => Err(LlamaError::TensorValue { name: name.into(), index, found }),
-        None => Ok(values),
-    }
 }
 
 /// A matrix stored `[n_in, n_out]`: `width` values a stored row, of which this is `n_out` from `first` on.

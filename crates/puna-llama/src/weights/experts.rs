@@ -1,6 +1,7 @@
 //! Routed experts in each of the four ways files store them.
 
-use super::bind::{Binder, expect_shape, in_out, slice};
+use super::bind::{Binder, Dense, in_out, slice};
+use super::loader::expect_shape;
 use super::names::{Names, Part};
 use crate::error::with_capacity;
 use crate::{Config, LlamaError, Result};
@@ -21,15 +22,53 @@ impl Binder<'_, '_> {
 
     /// GGUF: gate, up and down each `[n_experts, n_out, n_in]`.
     fn stacked(&mut self, layer: usize) -> Result<Vec<Expert>> {
-        let Config { hidden, n_experts, ff_expert, .. } = *self.config;
+        let Config { hidden, ff_expert, .. } = *self.config;
         let gate = self.stack(&self.names.experts(layer, Part::Gate), ff_expert, hidden)?;
         let up = self.stack(&self.names.experts(layer, Part::Up), ff_expert, hidden)?;
         let down = self.stack(&self.names.experts(layer, Part::Down), hidden, ff_expert)?;
+        self.of_stacks(gate, up, down)
+    }
+
+    fn of_stacks(&self, gate: Mat, up: Mat, down: Mat) -> Result<Vec<Expert>> {
+        let Config { hidden, n_experts, ff_expert, .. } = *self.config;
         collect(n_experts, |e| Expert {
             gate: rows(gate, e * ff_expert, ff_expert),
             up: rows(up, e * ff_expert, ff_expert),
             down: rows(down, e * hidden, hidden),
         })
+    }
+
+    /// GGUF, and a shared expert of the same width: each of its matrices goes directly after the routed ones of the same
+    /// kind, where the device likes that. Nothing from other files.
+    pub(super) fn stacked_with_shared(&mut self, layer: usize) -> Result<Option<(Vec<Expert>, Dense)>> {
+        let Config { hidden, ff_expert, .. } = *self.config;
+        if !matches!(self.names, Names::Gguf) || self.file.contains(&self.names.experts_gate_up(layer)) {
+            return Ok(None);
+        }
+        let (gate, gate1) = self.stack_and_one(layer, Part::Gate, ff_expert, hidden)?;
+        let (up, up1) = self.stack_and_one(layer, Part::Up, ff_expert, hidden)?;
+        let (down, down1) = self.stack_and_one(layer, Part::Down, hidden, ff_expert)?;
+        let experts = self.of_stacks(gate, up, down)?;
+        Ok(Some((experts, Dense { gate: gate1, up: up1, down: down1 })))
+    }
+
+    /// The matrices of one kind of all routed experts, and that of the shared one.
+    fn stack_and_one(&mut self, layer: usize, part: Part, n_rows: usize, width: usize) -> Result<(Mat, Mat)> {
+        let (name, shared) = (self.names.experts(layer, part), self.names.shared(layer, part));
+        let (many, one) = (self.file.need(&name)?, self.file.need(&shared)?);
+        let n_experts = self.config.n_experts;
+        expect_shape(&name, &many, &[n_experts, n_rows, width])?;
+        expect_shape(&shared, &one, &[n_rows, width])?;
+        let scaled = [&name, &shared].iter().any(|name| self.file.contains(&format!("{name}_scale")));
+        if let Some(all) = n_experts.checked_mul(n_rows)
+            && many.dtype == one.dtype
+            && !scaled
+            && let Some(mat) =
+                self.file.load_together(&[(&name, &many, all), (&shared, &one, n_rows)], width)?
+        {
+            return Ok((rows(mat, 0, all), rows(mat, all, n_rows)));
+        }
+        Ok((self.stack(&name, n_rows, width)?, self.file.matrix(&shared, n_rows, width)?))
     }
 
     /// GGUF, fused: `[n_experts, 2 * n_ff, hidden]`, the gate's rows first.

@@ -2,11 +2,12 @@
 
 mod bind;
 mod experts;
+mod loader;
 mod names;
 mod source;
 
 pub use bind::{Bias, Dense, Ffn, LayerWeights, Linear, Moe, Weights};
-pub(crate) use bind::{Loader, values};
+pub(crate) use loader::{Loader, values};
 pub use names::Names;
 pub use source::{GgufTensors, MemTensors, ShardTensors, Tensor, TensorSource};
 
