@@ -1,5 +1,19 @@
-// What a row and a tile of rows have in common where lanes load for each other.
+// What a row and a tile of rows have in common where lanes load for each other, and weights and activations lie in storage
+// buffers: matrices of experts, and what does not fit into `windows`.
+#import common/weights
+#import common/words
+#import quant/{format}
+#import matmul/params
 
+#if TILED
+const TILE = 16u;
+#else
+const TILE = 1u;
+#endif
+#import matmul/job
+#import matmul/times
+
+const THREADS = 32u;
 #if TWO
 const OUTS = 2u;
 #import quant/expand as up
@@ -7,17 +21,6 @@ const OUTS = 2u;
 const OUTS = 4u;
 #endif
 #import quant/expand
-
-// Four weights of each of four outputs times four activations, added to the sums.
-fn times(w: Four, a: vec4<f32>, sums: vec4<f32>) -> vec4<f32> {
-    var s = fma(vec4<f32>(w.a.x, w.b.x, w.c.x, w.d.x), vec4<f32>(a.x), sums);
-    s = fma(vec4<f32>(w.a.y, w.b.y, w.c.y, w.d.y), vec4<f32>(a.y), s);
-    s = fma(vec4<f32>(w.a.z, w.b.z, w.c.z, w.d.z), vec4<f32>(a.z), s);
-    return fma(vec4<f32>(w.a.w, w.b.w, w.c.w, w.d.w), vec4<f32>(a.w), s);
-}
-
-// Index in its subgroup, of eight lanes that load together.
-var<private> lane: u32;
 
 // First bytes of outputs o .. o + 4; with TWO of o and o + 1 of both matrices. The last output stands for those after it.
 fn starts_of(tile: Tile, o: u32) -> vec4<u32> {
@@ -27,6 +30,63 @@ fn starts_of(tile: Tile, o: u32) -> vec4<u32> {
 #else
     return tile.w + all * params.w_stride;
 #endif
+}
+
+// 32 weights of each of the four, and, before they are numbers, the runs of three of them: `unpack` gives the first.
+fn values_0(block: u32, k: u32) -> Values {
+    return values(block, k);
+}
+
+fn values_1(block: u32, k: u32) -> Values {
+    return values(block, k);
+}
+
+fn values_2(block: u32, k: u32) -> Values {
+#if TWO
+    return values_up(block, k);
+#else
+    return values(block, k);
+#endif
+}
+
+fn values_3(block: u32, k: u32) -> Values {
+    return values_2(block, k);
+}
+
+#if PLAIN
+#else
+fn unpack_1(block: u32, j: u32) -> Run {
+    return unpack(block, j);
+}
+
+fn unpack_2(block: u32, j: u32) -> Run {
+#if TWO
+    return unpack_up(block, j);
+#else
+    return unpack(block, j);
+#endif
+}
+
+fn unpack_3(block: u32, j: u32) -> Run {
+    return unpack_2(block, j);
+}
+#endif
+
+// Four activations, of every fourth row of a tile.
+fn x_0(at: u32) -> vec4<f32> {
+    return x[at];
+}
+
+fn x_1(at: u32) -> vec4<f32> {
+    return x[at];
+}
+
+fn x_2(at: u32) -> vec4<f32> {
+    return x[at];
+}
+
+fn x_3(at: u32) -> vec4<f32> {
+    return x[at];
 }
 
 // The sums times the outputs' factors.

@@ -1,34 +1,25 @@
 // One row, four outputs a thread (with TWO two of each matrix): decode on a driver that computes on the CPU. The lanes of
 // a subgroup load activations for each other, as in `lanes_tile`.
 #import quant/values
-#import common/weights
-#import common/words
-#import quant/{format}
-#import matmul/params
-
-const TILE = 1u;
-#import matmul/job
-#import matmul/lanes
-
-#if PLAIN
+#if WINDOWED
+#import matmul/windows
 #else
-// The sums over a half of four runs, whose scales are not applied yet.
-fn half_of(r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, a: Values16) -> vec4<f32> {
-    var s = times(Four(i8x4(r0.x), i8x4(r1.x), i8x4(r2.x), i8x4(r3.x)), a.a, vec4<f32>());
-    s = times(Four(i8x4(r0.y), i8x4(r1.y), i8x4(r2.y), i8x4(r3.y)), a.b, s);
-    s = times(Four(i8x4(r0.z), i8x4(r1.z), i8x4(r2.z), i8x4(r3.z)), a.c, s);
-    return times(Four(i8x4(r0.w), i8x4(r1.w), i8x4(r2.w), i8x4(r3.w)), a.d, s);
-}
+#import matmul/lanes
 #endif
 
-// Sums over the inputs, of outputs o .. o + 4; with TWO of o and o + 1 of both matrices.
+// Sums over the inputs of the four outputs of a thread.
 fn sums_of(tile: Tile, o: u32) -> vec4<f32> {
     let at = source(tile, 0u) / 4u;
     let starts = starts_of(tile, o);
+#if WINDOWED
+    var sums = vec4<f32>(touched(tile, o - lane));
+#else
     var sums = vec4<f32>();
-    for (var k = 0u; k < params.n_in; k += 32u) {
+#endif
+    let n_in = params.n_in + zero;
+    for (var k = 0u; k < n_in; k += 32u) {
         let block = starts + k / BLOCK_LEN * BLOCK_BYTES;
-        let mine = x[at + k / 4u + lane];
+        let mine = x_0(at + k / 4u + lane);
         let a0 = subgroupBroadcast(mine, 0u);
         let a1 = subgroupBroadcast(mine, 1u);
         let a2 = subgroupBroadcast(mine, 2u);
@@ -38,15 +29,10 @@ fn sums_of(tile: Tile, o: u32) -> vec4<f32> {
         let a6 = subgroupBroadcast(mine, 6u);
         let a7 = subgroupBroadcast(mine, 7u);
 #if PLAIN
-        let v = values(block.x, k);
-        let u = values(block.y, k);
-#if TWO
-        let v2 = values_up(block.z, k);
-        let u2 = values_up(block.w, k);
-#else
-        let v2 = values(block.z, k);
-        let u2 = values(block.w, k);
-#endif
+        let v = values_0(block.x, k);
+        let u = values_1(block.y, k);
+        let v2 = values_2(block.z, k);
+        let u2 = values_3(block.w, k);
         sums = times(Four(v.a, u.a, v2.a, u2.a), a0, sums);
         sums = times(Four(v.b, u.b, v2.b, u2.b), a1, sums);
         sums = times(Four(v.c, u.c, v2.c, u2.c), a2, sums);
@@ -58,14 +44,9 @@ fn sums_of(tile: Tile, o: u32) -> vec4<f32> {
 #else
         let j = k % BLOCK_LEN / 32u;
         let r0 = unpack(block.x, j);
-        let r1 = unpack(block.y, j);
-#if TWO
-        let r2 = unpack_up(block.z, j);
-        let r3 = unpack_up(block.w, j);
-#else
-        let r2 = unpack(block.z, j);
-        let r3 = unpack(block.w, j);
-#endif
+        let r1 = unpack_1(block.y, j);
+        let r2 = unpack_2(block.z, j);
+        let r3 = unpack_3(block.w, j);
         let one = vec4<f32>(1.0);
         let total = vec2<f32>(dot(a0 + a1 + a2 + a3, one), dot(a4 + a5 + a6 + a7, one));
         let s = half_of(r0.a, r1.a, r2.a, r3.a, Values16(a0, a1, a2, a3));
@@ -78,13 +59,13 @@ fn sums_of(tile: Tile, o: u32) -> vec4<f32> {
     return sums;
 }
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(subgroup_invocation_id) me: u32,
 ) {
-    lane = me & 7u;
+    begin(me);
     let o = id.x * OUTS;
 #if DOWN
     // One thread sums all picks of its row, so that the order of the sum is fixed.

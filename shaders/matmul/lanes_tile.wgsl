@@ -3,14 +3,11 @@
 // There a load costs as much as dozens of products, of one number as of four. So the lanes of a subgroup, which want the
 // same activations, load four each of 32 and hand them to each other; and a weight is expanded once for all rows.
 #import quant/values
-#import common/weights
-#import common/words
-#import quant/{format}
-#import matmul/params
-
-const TILE = 16u;
-#import matmul/job
+#if WINDOWED
+#import matmul/windows
+#else
 #import matmul/lanes
+#endif
 
 // 32 weights of each of two outputs, of which the sums are wanted. Named one by one: an array would live in memory.
 var<private> v: Values;
@@ -18,9 +15,8 @@ var<private> u: Values;
 var<private> v2: Values;
 var<private> u2: Values;
 
-// Their products with the activations from x[4 * at] on.
-fn row(at: u32) -> vec4<f32> {
-    let mine = x[at + lane];
+// Their products with 32 activations, of which `mine` are this lane's.
+fn row(mine: vec4<f32>) -> vec4<f32> {
     let a0 = subgroupBroadcast(mine, 0u);
     let a1 = subgroupBroadcast(mine, 1u);
     let a2 = subgroupBroadcast(mine, 2u);
@@ -45,13 +41,13 @@ fn four_sources(tile: Tile, i: u32) -> vec4<u32> {
     return vec4<u32>(source(tile, i), source(tile, i + 1u), source(tile, i + 2u), source(tile, i + 3u)) / 4u;
 }
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(subgroup_invocation_id) me: u32,
 ) {
-    lane = me & 7u;
+    begin(me);
     let tile = tile_at(group.y, 0u);
     if tile.w == NONE {
         return;
@@ -78,33 +74,30 @@ fn main(
     var s13 = vec4<f32>();
     var s14 = vec4<f32>();
     var s15 = vec4<f32>();
-    for (var k = 0u; k < params.n_in; k += 32u) {
+    let n_in = params.n_in + zero;
+    for (var k = 0u; k < n_in; k += 32u) {
         let block = starts + k / BLOCK_LEN * BLOCK_BYTES;
-        v = values(block.x, k);
-        u = values(block.y, k);
-#if TWO
-        v2 = values_up(block.z, k);
-        u2 = values_up(block.w, k);
-#else
-        v2 = values(block.z, k);
-        u2 = values(block.w, k);
-#endif
-        s0 += row(a.x + k / 4u);
-        s1 += row(a.y + k / 4u);
-        s2 += row(a.z + k / 4u);
-        s3 += row(a.w + k / 4u);
-        s4 += row(b.x + k / 4u);
-        s5 += row(b.y + k / 4u);
-        s6 += row(b.z + k / 4u);
-        s7 += row(b.w + k / 4u);
-        s8 += row(c.x + k / 4u);
-        s9 += row(c.y + k / 4u);
-        s10 += row(c.z + k / 4u);
-        s11 += row(c.w + k / 4u);
-        s12 += row(d.x + k / 4u);
-        s13 += row(d.y + k / 4u);
-        s14 += row(d.z + k / 4u);
-        s15 += row(d.w + k / 4u);
+        v = values_0(block.x, k);
+        u = values_1(block.y, k);
+        v2 = values_2(block.z, k);
+        u2 = values_3(block.w, k);
+        let at = k / 4u + lane;
+        s0 += row(x_0(a.x + at));
+        s1 += row(x_0(a.y + at));
+        s2 += row(x_0(a.z + at));
+        s3 += row(x_0(a.w + at));
+        s4 += row(x_1(b.x + at));
+        s5 += row(x_1(b.y + at));
+        s6 += row(x_1(b.z + at));
+        s7 += row(x_1(b.w + at));
+        s8 += row(x_2(c.x + at));
+        s9 += row(x_2(c.y + at));
+        s10 += row(x_2(c.z + at));
+        s11 += row(x_2(c.w + at));
+        s12 += row(x_3(d.x + at));
+        s13 += row(x_3(d.y + at));
+        s14 += row(x_3(d.z + at));
+        s15 += row(x_3(d.w + at));
     }
     keep(tile, 0u, o, factored(tile, o, s0));
     keep(tile, 1u, o, factored(tile, o, s1));

@@ -2,9 +2,13 @@
 //
 // APPEND: and KvAppend of the same row, of which keys and values are in `x` too. Keys are prepared heads, or heads like the
 // values, with which further workgroups have nothing to do but to store them.
+// EIGHT: without barriers and memory of the workgroup, which is eight lanes of a subgroup.
 #import common/turn
 #if APPEND
 #import common/half
+#endif
+#if EIGHT
+#import common/lanes
 #endif
 
 struct Params {
@@ -34,7 +38,11 @@ struct Params {
 #endif
 }
 
+#if EIGHT
+const LANES = 8u;
+#else
 const LANES = 32u;
+#endif
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read_write> x: array<f32>;
@@ -64,7 +72,10 @@ fn keep(lane: u32, start: u32, h: u32, values: bool) {
 }
 #endif
 
+#if EIGHT
+#else
 var<workgroup> sums: array<f32, LANES>;
+#endif
 
 // The two values of pair `j`. Values after the last pair do not turn.
 fn pair_of(j: u32) -> vec2<u32> {
@@ -73,7 +84,20 @@ fn pair_of(j: u32) -> vec2<u32> {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+#if EIGHT
+    @builtin(subgroup_invocation_id) me: u32,
+#else
+    @builtin(local_invocation_index) lane: u32,
+#endif
+) {
+#if EIGHT
+    begin(me);
+    let normed = params.normed + zero != 0u;
+#else
+    let normed = params.normed != 0u;
+#endif
     let row = group.y;
 #if APPEND
     if group.x >= params.heads {
@@ -109,7 +133,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             x[start + at.y] = b;
         }
     }
-    if params.normed != 0u {
+#if EIGHT
+    let total = sum_of_lanes(sum);
+    if normed {
+#else
+    if normed {
         sums[lane] = sum;
         workgroupBarrier();
         for (var half = LANES / 2u; half > 0u; half /= 2u) {
@@ -118,7 +146,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             workgroupBarrier();
         }
-        factor *= 1.0 / sqrt(sums[0] / f32(params.head_dim) + params.eps);
+        let total = sums[0];
+#endif
+        factor *= 1.0 / sqrt(total / f32(params.head_dim) + params.eps);
     }
     if factor != 1.0 {
         for (var j = lane; j < all; j += LANES) {

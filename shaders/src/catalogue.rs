@@ -8,13 +8,15 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// How a kernel uses a storage buffer.
+/// How a kernel uses a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The kernel only reads it.
     Read,
     /// The kernel writes it, and may read it.
     ReadWrite,
+    /// The kernel reads it as a uniform, in a window of [`Kernel::WINDOW`] bytes.
+    Uniform,
 }
 
 /// A compute shader. `aligned` promises that the matrix and all its rows begin on multiples of 4 bytes; `in_out` is a
@@ -28,6 +30,9 @@ pub enum Kernel {
     /// `norm/rms_norm`: grid `(1, rows)`; `wide` for long rows.
     #[expect(missing_docs, reason = "see the enum")]
     RmsNorm { wide: bool },
+    /// `norm/rms_norm_lanes`, rows and weights of a multiple of 4 values in windows of uniforms: grid `(1, rows)`. For
+    /// [`Tier::Lanes`].
+    RmsNormLanes,
     /// `matmul/multiply_in_out`: grid `(ceil(n_out / 64), rows)`.
     #[expect(missing_docs, reason = "see the enum")]
     MatMulInOut { format: Format, aligned: bool },
@@ -35,8 +40,14 @@ pub enum Kernel {
     /// `[n_out, n_in]`: grid `(ceil(n_out / outputs), rows or tiles)`, with [`Tier::outputs`] and [`Tier::tile`].
     #[expect(missing_docs, reason = "see the enum, and the types")]
     Product { format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier },
-    /// `qk/qk_prepare`: grid `(heads, rows)`.
-    QkPrepare,
+    /// `matmul/lanes_row` and `lanes_tile` of [`Tier::Lanes`] for weights and activations in windows of uniforms, stored
+    /// `[n_out, n_in]`: grid `(ceil(outputs of a window / 8), rows or rows of a window / 4)`. `two` is [`Job::SwiGlu`],
+    /// otherwise it is [`Job::MatMul`], with factors, bias or sums only if `extra`.
+    #[expect(missing_docs, reason = "see the enum, and the types")]
+    Windows { format: Format, aligned: bool, shape: Shape, two: bool, extra: bool },
+    /// `qk/qk_prepare`: grid `(heads, rows)`; with `eight` threads, for [`Tier::Lanes`].
+    #[expect(missing_docs, reason = "see the enum")]
+    QkPrepare { eight: bool },
     /// `qk/qk_prepare` of one row, and the storing of its keys and values, in heads of an even number of values if `f16`: grid
     /// `(heads and those of values, and of keys that are none of them, 1)`.
     #[expect(missing_docs, reason = "see the enum")]
@@ -110,6 +121,11 @@ impl Kernel {
     /// Parts of the keys that [`Kernel::AttendMerge`] joins at most.
     pub const ATTEND_PARTS: usize = 64;
 
+    /// Bytes of a window of uniforms, as by WebGPU's default limits.
+    pub const WINDOW: u64 = 1 << 16;
+    /// Windows of weights that [`Kernel::Windows`] binds, and windows of activations of a tile of rows.
+    pub const WINDOWS: usize = 4;
+
     /// Slices in a workgroup of attention: as many as share a tile within 16 KiB.
     pub const fn slices(f16: bool, wide: bool) -> usize {
         match (wide, f16) {
@@ -123,7 +139,9 @@ impl Kernel {
     pub fn all() -> Vec<Kernel> {
         use Kernel::{AddRows, AttendAll, AttendMerge, Combine, Gelu, LayerNorm, PixelShuffle};
         use Kernel::{QkPrepare, RmsNorm, Rope2d, SampleTopK, TopK};
-        let mut all = Vec::from([QkPrepare, Combine, Kernel::Add, TopK, AttendMerge, AttendAll, SampleTopK]);
+        let mut all =
+            Vec::from([Kernel::RmsNormLanes, Combine, Kernel::Add, TopK, AttendMerge, AttendAll, SampleTopK]);
+        all.extend([false, true].map(|eight| QkPrepare { eight }));
         all.extend([Kernel::SortPicks, Kernel::SumPicks]);
         all.extend([Gelu, AddRows, Rope2d, PixelShuffle]);
         all.extend([false, true].into_iter().flat_map(|wide| [RmsNorm { wide }, LayerNorm { wide }]));
@@ -151,6 +169,16 @@ impl Kernel {
                             all.push(Kernel::Product { format, aligned, job, shape, tier });
                         }
                     }
+                }
+                for shape in [Shape::Row, Shape::Tile] {
+                    let forms = [(false, false), (false, true), (true, false)];
+                    all.extend(forms.map(|(two, extra)| Kernel::Windows {
+                        format,
+                        aligned,
+                        shape,
+                        two,
+                        extra,
+                    }));
                 }
                 if format.plain {
                     all.push(Kernel::MatMulInOut { format, aligned });
@@ -184,7 +212,10 @@ impl Kernel {
                 (Tier::Shared | Tier::Subgroup, Shape::Row) => "matmul/shared_row",
                 (Tier::Shared | Tier::Subgroup, Shape::Tile) => "matmul/shared_tile",
             },
-            Kernel::QkPrepare | Kernel::QkAppend { .. } => "qk/qk_prepare",
+            Kernel::Windows { shape: Shape::Row, .. } => "matmul/lanes_row",
+            Kernel::Windows { shape: Shape::Tile, .. } => "matmul/lanes_tile",
+            Kernel::RmsNormLanes => "norm/rms_norm_lanes",
+            Kernel::QkPrepare { .. } | Kernel::QkAppend { .. } => "qk/qk_prepare",
             Kernel::KvAppend { .. } => "kv/kv_append",
             Kernel::Attend { .. } | Kernel::AttendAll => "attend/tile",
             Kernel::AttendLanes { .. } => "attend/lanes",
@@ -206,6 +237,18 @@ impl Kernel {
         }
     }
 
+    /// Whether it is made for [`Tier::Lanes`], whose subgroups are of eight lanes or more.
+    pub const fn lanes(&self) -> bool {
+        matches!(
+            self,
+            Kernel::Windows { .. }
+                | Kernel::AttendLanes { .. }
+                | Kernel::RmsNormLanes
+                | Kernel::QkPrepare { eight: true }
+                | Kernel::Product { tier: Tier::Lanes, .. }
+        )
+    }
+
     /// The weight format that the kernel is built for, if any.
     pub const fn format(&self) -> Option<Format> {
         match self.matrix() {
@@ -219,7 +262,8 @@ impl Kernel {
         match *self {
             Kernel::EmbedRows { format, aligned }
             | Kernel::RouteRow { format, aligned }
-            | Kernel::Product { format, aligned, .. } => Some((format, aligned, false)),
+            | Kernel::Product { format, aligned, .. }
+            | Kernel::Windows { format, aligned, .. } => Some((format, aligned, false)),
             Kernel::MatMulInOut { format, aligned } => Some((format, aligned, true)),
             Kernel::ExpertGateUp { format, aligned, in_out }
             | Kernel::ExpertDown { format, aligned, in_out } => Some((format, aligned, in_out)),
@@ -249,11 +293,22 @@ impl Kernel {
                 ("VECTORS", !matches!(tier, Tier::Thread)),
                 ("STAGED", tier.shared() && shape == Shape::Row),
             ],
+            Kernel::Windows { shape, two, extra, .. } => [
+                ("TWO", two),
+                ("TILED", shape == Shape::Tile),
+                ("EXTRA", extra),
+                ("WINDOWED", true),
+                ("", false),
+                ("", false),
+                ("", false),
+                ("", false),
+            ],
             _ => [("", false); 8],
         };
         let append = ("APPEND", matches!(self, Kernel::QkAppend { .. }));
         let all = [("F16", f16), ("ODD", odd && f16), ("WIDE", wide), ("ALIGNED", aligned), ("PLAIN", plain)];
-        let all = all.into_iter().chain([append]).chain(product);
+        let eight = ("EIGHT", matches!(self, Kernel::QkPrepare { eight: true }));
+        let all = all.into_iter().chain([append, eight]).chain(product);
         all.filter(|(_, on)| *on).map(|(name, _)| name).collect()
     }
 
@@ -269,7 +324,14 @@ impl Kernel {
         if let Kernel::Product { job, tier, .. } = self {
             name += &format!(" {} {}", job.name(), tier.name());
         }
-        for flag in self.flags().iter().filter(|f| ["APPEND", "F16", "ODD", "WIDE", "ALIGNED"].contains(f)) {
+        if let Kernel::Windows { two, .. } = self {
+            name += if *two { " swiglu windows" } else { " matmul windows" };
+        }
+        for flag in self
+            .flags()
+            .iter()
+            .filter(|f| ["APPEND", "F16", "ODD", "WIDE", "ALIGNED", "EXTRA", "EIGHT"].contains(f))
+        {
             name += &format!(" {}", flag.to_ascii_lowercase());
         }
         name
@@ -289,10 +351,23 @@ impl Kernel {
         expand(self.path(), &self.flags(), &keys, &sources::find)
     }
 
-    /// The storage buffers of group 1, from binding 0 on.
+    /// The buffers of group 1, from binding 0 on.
     pub const fn bindings(&self) -> &'static [Access] {
-        use Access::{Read, ReadWrite};
+        use Access::{Read, ReadWrite, Uniform};
         match self {
+            // four windows of weights, out, one window of activations or four, scales, bias
+            Kernel::Windows { shape: Shape::Row, extra: false, .. } => {
+                &[Uniform, Uniform, Uniform, Uniform, ReadWrite, Uniform]
+            }
+            Kernel::Windows { shape: Shape::Row, extra: true, .. } => {
+                &[Uniform, Uniform, Uniform, Uniform, ReadWrite, Uniform, Read, Read]
+            }
+            Kernel::Windows { shape: Shape::Tile, extra: false, .. } => {
+                &[Uniform, Uniform, Uniform, Uniform, ReadWrite, Uniform, Uniform, Uniform, Uniform]
+            }
+            Kernel::Windows { shape: Shape::Tile, extra: true, .. } => &[
+                Uniform, Uniform, Uniform, Uniform, ReadWrite, Uniform, Uniform, Uniform, Uniform, Read, Read,
+            ],
             // weights, tokens, out, scales
             Kernel::EmbedRows { .. } => &[Read, Read, ReadWrite, Read],
             // x, weight, out
@@ -309,8 +384,10 @@ impl Kernel {
             }
             // weights, x, out, scales, table of experts, picks or their plan
             Kernel::Product { job: Job::ExpertDown, .. } => &[Read, Read, ReadWrite, Read, Read, Read],
+            // x, weight, out
+            Kernel::RmsNormLanes => &[Uniform, Uniform, ReadWrite],
             // x, angles per position, facts of the rows
-            Kernel::QkPrepare => &[ReadWrite, Read, Read],
+            Kernel::QkPrepare { .. } => &[ReadWrite, Read, Read],
             // x with keys and values, angles per position, facts of the row, block
             Kernel::QkAppend { .. } => &[ReadWrite, Read, Read, ReadWrite],
             // keys, values, block

@@ -6,8 +6,8 @@
 //!   file: `dequant` expands eight consecutive weights, `unpack` (block formats only) gives 32 as bytes with their scale.
 //! - [`expand`](mod@expand) is the preprocessor: `#import` and `#if` on names.
 //!
-//! Every kernel has one entry point `main`, its parameters as a uniform struct at group 0, binding 0, and storage buffers
-//! at group 1, bindings 0 and up. All keep WebGPU's default limits: at most 8 storage buffers, 256 invocations and
+//! Every kernel has one entry point `main`, its parameters as a uniform struct at group 0, binding 0, and its buffers at
+//! group 1, bindings 0 and up. All keep WebGPU's default limits: at most 8 storage buffers, 12 uniforms, 256 invocations and
 //! 16 KiB of workgroup memory; subgroups are used only by the tiers that say so. Weights are byte-addressed, so that GGUF
 //! blocks of any alignment are read in place.
 //!

@@ -54,7 +54,8 @@ pub enum Tier {
     /// tiers for GPUs do not take. Any device can do it.
     Thread,
     /// The same, but the lanes of a subgroup, eight or more, load activations for each other: on such drivers a load costs
-    /// as much as dozens of products.
+    /// as much as dozens of products. Weights and activations of [`Job::MatMul`] and [`Job::SwiGlu`] are read as uniforms
+    /// where they fit into windows of those, by [`Kernel::Windows`](crate::Kernel::Windows).
     Lanes,
     /// Workgroups of a GPU: loads of 16 bytes side by side, tiles and sums in memory of the workgroup.
     Shared,

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use puna_core::{DeviceError, Elem, Rows};
+use puna_shaders::Kernel;
 
 /// A buffer in GPU memory. Clones are the same buffer.
 #[derive(Clone, Debug)]
@@ -26,6 +27,15 @@ impl<'a> Span<'a> {
         // Kernels may read whole vectors of 16 bytes.
         let size = (end - offset).next_multiple_of(16).max(16).min(buffer.raw.size() - offset);
         (Span { buffer, offset, size }, (start - offset) as u32)
+    }
+
+    /// A window of uniforms that holds the bytes `start .. end` of a buffer, and the index of `start` in it; `None` if they
+    /// do not fit.
+    pub(crate) fn window(buffer: &'a Buffer, start: u64, end: u64, align: u64) -> Option<(Self, u32)> {
+        let size = Kernel::WINDOW;
+        let last = buffer.raw.size().checked_sub(size)? / align * align;
+        let offset = (start / align * align).min(last);
+        (end <= offset + size).then(|| (Span { buffer, offset, size }, (start - offset) as u32))
     }
 
     /// A whole buffer.

@@ -4,7 +4,7 @@ use crate::buffer::Buffer;
 use crate::error::OpenError;
 use crate::pipeline::Pipelines;
 use puna_core::DeviceError;
-use puna_shaders::Tier;
+use puna_shaders::{Kernel, Tier};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -143,6 +143,8 @@ pub(crate) struct Context {
     pub(crate) software: bool,
     /// How matrix products are computed.
     pub(crate) tier: Tier,
+    /// The same for uniforms; `None` where they cannot be bound in windows.
+    uniform_align: Option<u64>,
     pub(crate) pipelines: Pipelines,
     /// Bound where a kernel's operand is absent.
     pub(crate) nothing: Buffer,
@@ -242,13 +244,20 @@ impl Context {
             }),
             id,
         };
+        let max_binding = limit(options.binding_limit, limits.max_storage_buffer_binding_size);
+        let max_buffer = limit(options.buffer_limit, limits.max_buffer_size);
+        let windows = max_binding.min(max_buffer).min(limits.max_uniform_buffer_binding_size)
+            >= Kernel::WINDOW
+            && limits.max_uniform_buffers_per_shader_stage as usize > 2 * Kernel::WINDOWS;
+        let uniform_align = u64::from(limits.min_uniform_buffer_offset_alignment).max(16);
         Context {
             name: format!("{} ({}, {})", info.name, info.backend, info.driver),
-            max_binding: limit(options.binding_limit, limits.max_storage_buffer_binding_size),
-            max_buffer: limit(options.buffer_limit, limits.max_buffer_size),
+            max_binding,
+            max_buffer,
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
             software: info.software,
             tier: Tier::Thread,
+            uniform_align: windows.then_some(uniform_align),
             pipelines: Pipelines::new(&device),
             nothing: small("nothing", 0),
             unused: small("unused", 1),
@@ -282,6 +291,11 @@ impl Context {
         }
     }
 
+    /// The multiple that the offset of a window of uniforms must be, where kernels read weights and activations that way.
+    pub(crate) fn windows(&self) -> Option<u64> {
+        self.uniform_align.filter(|_| self.tier == Tier::Lanes)
+    }
+
     /// A zeroed buffer of at least `bytes` bytes.
     pub(crate) fn buffer(
         &self,
@@ -289,9 +303,15 @@ impl Context {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<Buffer, DeviceError> {
-        let size = bytes.checked_next_multiple_of(16).unwrap_or(!15).max(16);
+        let mut size = bytes.checked_next_multiple_of(16).unwrap_or(!15).max(16);
         if size > self.max_buffer {
             return Err(DeviceError::OutOfMemory { bytes });
+        }
+        let mut usage = usage;
+        if self.windows().is_some() && usage.contains(wgpu::BufferUsages::STORAGE) {
+            // The last window ends with the buffer. Limits are multiples of 256, and no less than a window.
+            size = size.next_multiple_of(256).max(Kernel::WINDOW);
+            usage |= wgpu::BufferUsages::UNIFORM;
         }
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };

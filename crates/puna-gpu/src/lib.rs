@@ -20,7 +20,8 @@
 //! # Tiers
 //!
 //! Matrix products come in tiers, see [`Tier`]: which one a device uses is chosen when it is opened, by what the adapter
-//! is and offers, and only if small products in it agree with the scalar reference. [`GpuDevice::tiers`] tells which one
+//! is and offers, and only if small products in it, and what else the tier has kernels of its own for, agree with the scalar
+//! reference. [`GpuDevice::tiers`] tells which one
 //! it is, and which were tried before and why they are not used; [`Options::tier`] forces one.
 //!
 //! # Bytes and limits

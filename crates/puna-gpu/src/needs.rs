@@ -1,6 +1,8 @@
 //! Which kernels a model's ops will ask for, told by its matrices, so that they can be compiled before the first op.
 
-use crate::ops::{attend, expert, kv_append, layer_norm, matmul, rms_norm, route, swiglu};
+use crate::ops::{
+    attend, expert, kv_append, layer_norm, matmul, qk_prepare, rms_norm, route, swiglu, windowed,
+};
 use puna_core::{Elem, Expert, Layout, Mat};
 use puna_shaders::quant::{self, Format};
 use puna_shaders::{Job, Kernel, Shape, Tier};
@@ -32,9 +34,16 @@ pub enum Need<'a> {
     Vision { hidden: usize },
 }
 
-/// The kernels for these needs on a device that computes products in `tier`, each once. Of formats without shaders there
-/// are none.
-pub(crate) fn kernels(tier: Tier, needs: &[Need<'_>]) -> Vec<Kernel> {
+/// How a device computes products: its tier, and the multiples at which it binds windows of uniforms, if it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways {
+    pub(crate) tier: Tier,
+    pub(crate) windows: Option<u64>,
+}
+
+/// The kernels for these needs on a device, each once. Of formats without shaders there are none.
+pub(crate) fn kernels(ways: Ways, needs: &[Need<'_>]) -> Vec<Kernel> {
+    let tier = ways.tier;
     let mut all = Vec::new();
     for need in needs {
         match *need {
@@ -43,10 +52,10 @@ pub(crate) fn kernels(tier: Tier, needs: &[Need<'_>]) -> Vec<Kernel> {
                     all.push(Kernel::EmbedRows { format, aligned });
                 }
             }
-            Need::Product(mat) => product(tier, mat, &mut all),
-            Need::Gated(gate, up) => gated(tier, gate, up, &mut all),
+            Need::Product(mat) => product(ways, mat, &mut all),
+            Need::Gated(gate, up) => gated(ways, gate, up, &mut all),
             Need::Router(mat) => {
-                product(tier, mat, &mut all);
+                product(ways, mat, &mut all);
                 all.push(Kernel::TopK);
                 if let Some((format, aligned)) = stored(mat).filter(|_| route::at_once(tier, mat)) {
                     all.push(Kernel::RouteRow { format, aligned });
@@ -54,7 +63,8 @@ pub(crate) fn kernels(tier: Tier, needs: &[Need<'_>]) -> Vec<Kernel> {
             }
             Need::Experts(experts, top_k) => routed(tier, experts, top_k, &mut all),
             Need::Text { hidden, head_dim, kv } => {
-                all.extend([rms_norm::kernel(hidden), Kernel::QkPrepare, Kernel::SampleTopK]);
+                let norm = rms_norm::kernel(hidden, ways.windows);
+                all.extend([norm, qk_prepare::kernel(tier), Kernel::SampleTopK]);
                 all.push(kv_append::kernel(kv, head_dim));
                 all.extend(tier.shared().then_some(Kernel::QkAppend { f16: kv == Elem::F16 }));
                 let kernels = [false, true].map(|wide| attend::kernel(tier, kv, head_dim, wide));
@@ -86,23 +96,39 @@ fn both(format: Format, aligned: bool, job: Job, tier: Tier) -> [Kernel; 2] {
     [Shape::Row, Shape::Tile].map(|shape| matmul::product_kernel(format, aligned, job, shape, tier))
 }
 
-fn product(tier: Tier, mat: &Mat, all: &mut Vec<Kernel>) {
-    let Some((format, aligned)) = stored(mat) else { return };
-    match mat.layout {
-        Layout::InOut => all.push(Kernel::MatMulInOut { format, aligned }),
-        Layout::OutIn => {
-            all.extend(both(format, aligned, Job::MatMul, matmul::tier_of(tier, &[], mat.n_in)));
+/// The kernels of both shapes of a product with one matrix or two, which are computed with windows of uniforms where that is
+/// possible.
+fn dense(ways: Ways, format: Format, aligned: bool, mats: &[&Mat], all: &mut Vec<Kernel>) {
+    let Some(first) = mats.first() else { return };
+    let (two, job) = if mats.len() > 1 { (true, Job::SwiGlu) } else { (false, Job::MatMul) };
+    for shape in [Shape::Row, Shape::Tile] {
+        if ways.windows.and_then(|align| windowed::room(align, mats, 0, shape)).is_some() {
+            // Whether a sum is added to what is there is told by the op alone.
+            let plain = first.scale.is_none().then_some(false);
+            let forms = plain.into_iter().chain((!two).then_some(true));
+            all.extend(forms.map(|extra| Kernel::Windows { format, aligned, shape, two, extra }));
+        } else {
+            let tier = matmul::tier_of(ways.tier, &[], first.n_in);
+            all.push(matmul::product_kernel(format, aligned, job, shape, tier));
         }
     }
 }
 
-fn gated(tier: Tier, gate: &Mat, up: &Mat, all: &mut Vec<Kernel>) {
+fn product(ways: Ways, mat: &Mat, all: &mut Vec<Kernel>) {
+    let Some((format, aligned)) = stored(mat) else { return };
+    match mat.layout {
+        Layout::InOut => all.push(Kernel::MatMulInOut { format, aligned }),
+        Layout::OutIn => dense(ways, format, aligned, &[mat], all),
+    }
+}
+
+fn gated(ways: Ways, gate: &Mat, up: &Mat, all: &mut Vec<Kernel>) {
     if !swiglu::fusable(gate, up) {
-        product(tier, gate, all);
-        product(tier, up, all);
+        product(ways, gate, all);
+        product(ways, up, all);
         all.push(Kernel::Combine);
     } else if let (Some((format, a)), Some((_, b))) = (stored(gate), stored(up)) {
-        all.extend(both(format, a && b, Job::SwiGlu, matmul::tier_of(tier, &[], gate.n_in)));
+        dense(ways, format, a && b, &[gate, up], all);
     }
 }
 

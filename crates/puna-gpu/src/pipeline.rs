@@ -1,7 +1,7 @@
 //! Compute pipelines, compiled when a kernel is first used.
 
 use crate::context::Context;
-use crate::needs::{self, Need};
+use crate::needs::{self, Need, Ways};
 use puna_core::{Cancel, DeviceError};
 use puna_shaders::{Access, Kernel, Tier};
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 /// Bytes of parameters of a dispatch.
 pub(crate) const PARAM_BYTES: u64 = 256;
 
-/// A compiled kernel and the layout of its storage buffers.
+/// A compiled kernel and the layout of its buffers.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) raw: wgpu::ComputePipeline,
@@ -73,8 +73,11 @@ impl Pipelines {
         let entries: Vec<_> = (0..)
             .zip(kernel.bindings())
             .map(|(i, access)| {
-                let read_only = *access == Access::Read;
-                entry(i, wgpu::BufferBindingType::Storage { read_only }, false)
+                let ty = match access {
+                    Access::Uniform => wgpu::BufferBindingType::Uniform,
+                    _ => wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
+                };
+                entry(i, ty, false)
             })
             .collect();
         let made = ctx.guarded(0, || {
@@ -123,7 +126,8 @@ pub struct Compiler {
 impl Compiler {
     /// The kernels that these parts of a model need.
     pub fn prepare(&self, needs: &[Need<'_>]) -> Preparation {
-        let (ctx, kernels) = (self.ctx.clone(), needs::kernels(self.tier, needs));
+        let ways = Ways { tier: self.tier, windows: self.ctx.windows() };
+        let (ctx, kernels) = (self.ctx.clone(), needs::kernels(ways, needs));
         Preparation { ctx, kernels, next: AtomicUsize::new(0), done: AtomicUsize::new(0) }
     }
 }

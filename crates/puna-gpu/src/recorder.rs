@@ -18,8 +18,8 @@ const ARENA: usize = 1 << 20;
 const SUBMIT_WORK: u64 = 1 << 32;
 /// Bind groups kept for reuse.
 const GROUPS: usize = 8192;
-/// The most storage buffers of a kernel, by WebGPU's default limits.
-const MAX_BINDINGS: usize = 8;
+/// The most buffers of a kernel.
+const MAX_BINDINGS: usize = 11;
 
 /// What a device has done since it was opened or forked: dispatches, submits and reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use crate::GpuDevice;
 use crate::context::Context;
-use puna_core::ops::MatMul;
+use puna_core::ops::{Attend, KvAppend, MatMul, Pairs, QkPrepare, RmsNorm, Rope, Window};
 use puna_core::quant::quantize_row;
-use puna_core::{DType, Device, DeviceError, Elem, Mat, Op, RefDevice, Region, Rows};
+use puna_core::{DType, Device, DeviceError, Elem, KvView, Mat, Op, RefDevice, Region, Rows, Vector};
 use puna_shaders::Tier;
 
 /// The tier a device uses, and those that were tried before it.
@@ -40,41 +40,94 @@ pub(crate) fn described(tier: Tier) -> &'static str {
     }
 }
 
-/// A row and a tile of rows by a small matrix, held against the scalar reference.
+/// A row and a tile of rows by a small matrix and, where the tier has kernels of its own for those, a norm, heads that turn
+/// and attention, all held against the scalar reference.
 pub(crate) fn self_test(device: &mut GpuDevice) -> Result<(), String> {
-    // No multiple of any tile. The row is longer than a step of a workgroup; little enough for the smallest buffers.
-    const N_OUT: usize = 67;
-    let wave = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 50.0;
-    let dtype = DType::Q8_0;
     let mut reference = RefDevice::new();
     for (rows, n_in) in [(1, 544), (3, 288)] {
-        let row_bytes = dtype.row_bytes(n_in).unwrap_or(1);
-        let mut bytes = vec![0; row_bytes * N_OUT];
-        for (r, row) in bytes.chunks_exact_mut(row_bytes).enumerate() {
-            let values: Vec<f32> = (0..n_in).map(|i| wave(i * 3 + r * 7)).collect();
-            quantize_row(dtype, &values, None, row).map_err(|e| e.to_string())?;
-        }
-        let region = Region::from_vec(bytes);
-        let x: Vec<f32> = (0..n_in * rows).map(|i| wave(i * 5 + 1)).collect();
-        let run = |device: &mut dyn Device| -> Result<Vec<f32>, DeviceError> {
-            let w = Mat::plain(device.load(&region)?, dtype, N_OUT, n_in);
-            let (from, to) = (device.alloc(Elem::F32, x.len())?, device.alloc(Elem::F32, rows * N_OUT)?);
-            let (from, to) = (Rows::new(from, rows, n_in), Rows::new(to, rows, N_OUT));
-            device.write(from.buf, 0, &x)?;
-            device.issue(&Op::MatMul(MatMul { x: from, w: &w, bias: None, out: to, add: false }))?;
-            let mut values = vec![0.0; to.len()];
-            device.read(&to, &mut values).map(|()| values)
-        };
-        let found = run(device).map_err(|e| e.to_string())?;
-        let expected = run(&mut reference).map_err(|e| e.to_string())?;
-        let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
-            let off = (f - e).abs();
-            // Anything but rounding is far beyond this.
-            if off.is_nan() || off > 1e-4 * largest {
-                return Err(format!("{f} instead of {e} at output {i} of a product of {rows} rows"));
-            }
+        let (found, expected) = (product(device, rows, n_in), product(&mut reference, rows, n_in));
+        agree(found, expected, &format!("a product of {rows} rows"))?;
+    }
+    if device.tiers().used == Tier::Lanes {
+        agree(attention(device), attention(&mut reference), "attention")?;
+    }
+    Ok(())
+}
+
+/// An error if the device's values are not the reference's, but for rounding.
+fn agree(
+    found: Result<Vec<f32>, DeviceError>,
+    expected: Result<Vec<f32>, DeviceError>,
+    what: &str,
+) -> Result<(), String> {
+    let (found, expected) = (found.map_err(|e| e.to_string())?, expected.map_err(|e| e.to_string())?);
+    let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
+        let off = (f - e).abs();
+        // Anything but rounding is far beyond this.
+        if off.is_nan() || off > 1e-4 * largest {
+            return Err(format!("{f} instead of {e} at output {i} of {what}"));
         }
     }
     Ok(())
+}
+
+/// Numbers from -1 to 1.
+fn wave(i: usize) -> f32 {
+    ((i * 37 % 101) as f32 - 50.0) / 50.0
+}
+
+/// New rows of such numbers, beginning with number `from`.
+fn waves(device: &mut dyn Device, from: usize, n_rows: usize, width: usize) -> Result<Rows, DeviceError> {
+    let rows = Rows::new(device.alloc(Elem::F32, n_rows * width)?, n_rows, width);
+    let values: Vec<f32> = (0..rows.len()).map(|i| wave(i * 5 + from)).collect();
+    device.write(rows.buf, 0, &values)?;
+    Ok(rows)
+}
+
+fn read(device: &mut dyn Device, rows: &Rows) -> Result<Vec<f32>, DeviceError> {
+    let mut values = vec![0.0; rows.len()];
+    device.read(rows, &mut values).map(|()| values)
+}
+
+fn product(device: &mut dyn Device, rows: usize, n_in: usize) -> Result<Vec<f32>, DeviceError> {
+    // No multiple of any tile. The row is longer than a step of a workgroup; little enough for the smallest buffers.
+    const N_OUT: usize = 67;
+    let dtype = DType::Q8_0;
+    let row_bytes = dtype.row_bytes(n_in).unwrap_or(1);
+    let mut bytes = vec![0; row_bytes * N_OUT];
+    for (r, row) in bytes.chunks_exact_mut(row_bytes).enumerate() {
+        let values: Vec<f32> = (0..n_in).map(|i| wave(i * 3 + r * 7)).collect();
+        let shape = |_| DeviceError::Handle { op: "self-test", what: "quantised row" };
+        quantize_row(dtype, &values, None, row).map_err(shape)?;
+    }
+    let w = Mat::plain(device.load(&Region::from_vec(bytes))?, dtype, N_OUT, n_in);
+    let x = waves(device, 1, rows, n_in)?;
+    let out = waves(device, 2, rows, N_OUT)?;
+    device.issue(&Op::MatMul(MatMul { x, w: &w, bias: None, out, add: false }))?;
+    read(device, &out)
+}
+
+/// 21 queries of three heads a key/value head, normed, turned and attended from a cache of 13 keys.
+fn attention(device: &mut dyn Device) -> Result<Vec<f32>, DeviceError> {
+    const KEYS: usize = 13;
+    const QUERIES: usize = 7;
+    let (elem, head_dim) = (Elem::F16, 32);
+    let width = 3 * head_dim;
+    let ones: Vec<u8> = (0..width).flat_map(|i| (1.0 + wave(i) / 4.0).to_le_bytes()).collect();
+    let weight = Vector { weight: device.load(&Region::from_vec(ones))?, offset: 0, len: width };
+    let x = waves(device, 3, QUERIES, width)?;
+    let q = waves(device, 4, QUERIES, width)?;
+    device.issue(&Op::RmsNorm(RmsNorm { x, weight, eps: 1e-5, out: q }))?;
+    let pos = (KEYS - QUERIES) as u64;
+    let rope = Some(Rope { inv_freq: Vector { len: head_dim / 2, ..weight }, pairs: Pairs::Half });
+    let prepare = QkPrepare { x: q, head_dim, pos, rope, norm_eps: Some(1e-5), temperature: None };
+    device.issue(&Op::QkPrepare(prepare))?;
+    let (k, v) = (waves(device, 5, KEYS, head_dim)?, waves(device, 6, KEYS, head_dim)?);
+    let blocks = [device.alloc(elem, 2 * KEYS * head_dim)?];
+    let kv = KvView { blocks: &blocks, block_tokens: KEYS, first: 0, n_kv_heads: 1, head_dim, elem };
+    device.issue(&Op::KvAppend(KvAppend { k, v, kv: &kv, pos: 0 }))?;
+    let out = waves(device, 7, QUERIES, width)?;
+    device.issue(&Op::Attend(Attend { q, kv: &kv, out, pos, scale: 0.5, window: Window::Full }))?;
+    read(device, &out)
 }

@@ -141,6 +141,24 @@ impl Weights {
         Window { span, base, first: place.first, rows }
     }
 
+    /// Rows `first .. first + rows` of a matrix as a window of uniforms; `None` if they do not fit into one.
+    pub(crate) fn uniform(
+        &self,
+        ctx: &Context,
+        op: &'static str,
+        mat: &Mat,
+        (first, rows): (usize, usize),
+    ) -> Result<Option<(Span<'_>, u32)>, DeviceError> {
+        let (Some(align), place) = (ctx.windows(), self.place(ctx, op, mat, first)?) else {
+            return Ok(None);
+        };
+        if place.rows < rows {
+            return Ok(None);
+        }
+        let end = place.end - ((place.rows - rows) * mat.stride) as u64;
+        Ok(self.pieces.get(place.piece).and_then(|buffer| Span::window(buffer, place.start, end, align)))
+    }
+
     /// A span that covers the bytes `start .. end` of one of the buffers, and the index of `start` in it.
     pub(crate) fn span(&self, ctx: &Context, piece: usize, start: u64, end: u64) -> (Span<'_>, u32) {
         Span::bytes(&self.pieces[piece], start, end, ctx.align)
@@ -162,6 +180,17 @@ impl Weights {
             first = place.as_ref().map_or(usize::MAX, |p| p.first + p.rows);
             Some(place.map(|p| self.window(ctx, mat, p, p.rows)))
         })
+    }
+
+    /// A vector as a window of uniforms, and the index of its first byte in it; `None` where that is not possible.
+    pub(crate) fn uniform_vector(&self, ctx: &Context, v: Vector) -> Option<(Span<'_>, u32)> {
+        let align = ctx.windows()?;
+        let (start, bytes) = (v.offset.checked_mul(4)? as u64, v.len.checked_mul(4)? as u64);
+        let piece = (start / self.step).min((self.pieces.len() as u64).checked_sub(1)?);
+        let buffer = self.pieces.get(piece as usize)?;
+        let local = start - piece * self.step;
+        let held = start.checked_add(bytes)? <= self.len && local + bytes <= buffer.raw.size();
+        if held { Span::window(buffer, local, local + bytes, align) } else { None }
     }
 
     /// A vector, and the index of its first element in the span.

@@ -120,6 +120,9 @@ impl Ops<'_> {
     ) -> Result<(), DeviceError> {
         let ctx = self.ctx;
         let format = format(op, w.dtype)?;
+        if self.windowed(op, &[w], bias, (x, out), n_rows, add)? {
+            return Ok(());
+        }
         let (scale, scale_base) = self.vector(op, w.scale)?;
         let (bias, bias_base) = self.vector(op, bias)?;
         for window in self.weight(op, w.weight)?.windows(ctx, op, w) {
@@ -174,6 +177,9 @@ impl Ops<'_> {
         let bytes = match kernel {
             Kernel::Product { format, shape, tier, .. } => {
                 traffic::weights((tier, shape), format, (base as usize, stride), (n_in, n_out))
+            }
+            Kernel::Windows { format, shape, .. } => {
+                traffic::weights((Tier::Lanes, shape), format, (0, 0), (n_in, n_out))
             }
             Kernel::MatMulInOut { format, .. }
             | Kernel::RouteRow { format, .. }

@@ -13,12 +13,13 @@ pub(crate) mod layer_norm;
 pub(crate) mod matmul;
 mod pixel_shuffle;
 mod qk_append;
-mod qk_prepare;
+pub(crate) mod qk_prepare;
 pub(crate) mod rms_norm;
 mod rope_2d;
 pub(crate) mod route;
 pub(crate) mod swiglu;
 mod top_k;
+pub(crate) mod windowed;
 
 use crate::buffer::{Operand, Span, Stored, f32_rows};
 use crate::context::Context;

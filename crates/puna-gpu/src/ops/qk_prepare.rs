@@ -5,7 +5,12 @@ use crate::buffer::Span;
 use puna_core::DeviceError;
 use puna_core::ops::{Pairs, QkPrepare};
 use puna_core::reference::temperature;
-use puna_shaders::Kernel;
+use puna_shaders::{Kernel, Tier};
+
+/// The kernel of a tier.
+pub(crate) fn kernel(tier: Tier) -> Kernel {
+    Kernel::QkPrepare { eight: tier == Tier::Lanes }
+}
 
 impl Ops<'_> {
     pub(super) fn qk_prepare(&mut self, op: &QkPrepare) -> Result<(), DeviceError> {
@@ -38,7 +43,7 @@ impl Ops<'_> {
             ];
             let grid = (heads as u32, n as u32);
             let spans = [x, freqs, Span::whole(&arena)];
-            self.rec.dispatch(ctx, Kernel::QkPrepare, &params, &spans, grid, (n * width) as u64)?;
+            self.rec.dispatch(ctx, kernel(ctx.tier), &params, &spans, grid, (n * width) as u64)?;
         }
         if op.x.n_rows == 1 {
             self.rec.prepared(op);

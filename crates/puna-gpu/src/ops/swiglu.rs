@@ -38,6 +38,9 @@ impl Ops<'_> {
     ) -> Result<(), DeviceError> {
         let ctx = self.ctx;
         let format = format(op, gate.dtype)?;
+        if self.windowed(op, &[gate, up], None, (x, out), n_rows, false)? {
+            return Ok(());
+        }
         let weights = [self.weight(op, gate.weight)?, self.weight(op, up.weight)?];
         let mut first_out = 0;
         while first_out < gate.n_out {

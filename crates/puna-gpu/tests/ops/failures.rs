@@ -57,18 +57,18 @@ fn kernels_are_compiled_ahead_in_parallel() {
         }
     };
     let w = Mat::plain(puna_core::Weight(0), DType::Q8_0, 8, 64);
-    let text = Need::Text { hidden: 64, head_dim: 16, kv: Elem::F32 };
+    let text = Need::Text { hidden: 64, head_dim: 16, kv: Elem::F16 };
     let preparation =
         gpu.compiler().prepare(&[Need::Table(&w), Need::Product(&w), Need::Gated(&w, &w), text]);
-    let all = preparation.total();
+    let (all, opened) = (preparation.total(), gpu.compiled());
     std::thread::scope(|scope| {
         let other = scope.spawn(|| preparation.run(&progress, &cancel));
         preparation.run(&progress, &cancel).unwrap();
         other.join().unwrap().unwrap();
     });
-    // One of two threads may have been at work when the third kernel was done; the self-test has compiled both products.
+    // One of two threads may have been at work when the third kernel was done; the self-test has compiled some of them.
     let cancelled = gpu.compiled();
-    assert!((3..=6).contains(&cancelled) && cancelled < all, "{cancelled} of {all}");
+    assert!((opened..=opened + 4).contains(&cancelled) && cancelled < all, "{cancelled} of {all}");
     preparation.run(&progress, &Cancel::new()).unwrap();
     assert_eq!(gpu.compiled(), all);
     assert_eq!(heard.lock().unwrap().last(), Some(&(all, all)));

@@ -13,6 +13,8 @@ pub(crate) mod tolerance {
     pub(crate) const DEQUANT: f32 = 5e-7;
     /// A sum of up to 300 products in F32, terms partly cancelling.
     pub(crate) const PRODUCT: f32 = 5e-6;
+    /// The same of thousands of products, in parts of 32.
+    pub(crate) const LONG: f32 = 2e-5;
     /// A sum of squares, a square root and a division (2.5 ulp in WGSL).
     pub(crate) const NORM: f32 = 2e-6;
     /// Sines and cosines of our own to about 1e-7, then two products and a sum.

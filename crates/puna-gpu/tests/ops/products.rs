@@ -41,7 +41,12 @@ fn gated(pair: &mut Pair, dtype: DType, (n, n_in, n_out): (usize, usize, usize),
 /// Rows longer than a step of a workgroup, more rows than a tile, none of them a multiple of either.
 fn tier(tier: Tier) {
     for dtype in formats() {
-        let n_in = if dtype.is_plain() { 552 } else { 768 };
+        // Lanes take whole steps of 32 values.
+        let n_in = match (dtype.is_plain(), tier) {
+            (false, _) => 768,
+            (true, Tier::Lanes) => 544,
+            (true, _) => 552,
+        };
         for (n, gaps) in [(1, LOOSE), (35, TIGHT)] {
             let pair = &mut Pair::in_tier(tier, n as u64);
             product(pair, dtype, Layout::OutIn, (n, n_in, 70), gaps);
@@ -58,6 +63,31 @@ fn tier_thread() {
 #[test]
 fn tier_lanes() {
     tier(Tier::Lanes);
+}
+
+/// Matrices of more windows of uniforms than a dispatch binds, and rows of weights or activations that are longer than a
+/// window, or of which only a few fit.
+#[test]
+fn windows_of_uniforms() {
+    for (dtype, n, n_in, n_out) in [
+        (DType::Q8_0, 1, 1024, 241),
+        (DType::Q8_0, 35, 1024, 241),
+        (DType::F32, 2, 8192, 9),
+        (DType::F32, 3, 8192, 9),
+        (DType::F32, 1, 16_416, 5),
+        (DType::Q4_K, 2, 16_384, 6),
+        (DType::Q4_K, 5, 16_640, 5),
+    ] {
+        let pair = &mut Pair::in_tier(Tier::Lanes, n as u64);
+        let case = format!("{dtype} {n} rows {n_in} {n_out}");
+        let w = pair.mat(dtype, Layout::OutIn, n_out, n_in, LOOSE);
+        let (x, out) = (pair.rows(n, n_in), pair.rows(n, n_out));
+        pair.issue(MatMul { x, w: &w, bias: None, out, add: true });
+        pair.same(&out, tolerance::LONG, &case);
+        let up = pair.mat(dtype, Layout::OutIn, n_out, n_in, TIGHT);
+        pair.issue(SwiGlu { x, gate: &w, up: &up, out });
+        pair.same(&out, 10.0 * tolerance::LONG, &format!("SwiGlu {case}"));
+    }
 }
 
 #[test]
