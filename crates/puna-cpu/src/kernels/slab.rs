@@ -1,7 +1,7 @@
 //! What the kernels of block-quantised weights and many rows share: a slab of weights, some outputs by some steps of 32
 //! inputs, is unpacked eight outputs at a time; how the unpacked steps are kept is up to the kernel.
 
-use super::blocks::{Block, Step};
+use super::blocks::{Block, Sides, Step};
 use super::lanes::{Kernel, Lanes};
 use crate::matmul::MatRef;
 use core::marker::PhantomData;
@@ -9,9 +9,17 @@ use core::ops::Range;
 
 /// Where unpacked steps go.
 pub(crate) trait Keep {
-    /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab: their codes, and their scales and
-    /// minima, which `steps` hold.
-    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, codes: [L::V; 8], steps: &[&Step; 8]);
+    /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab: their codes, and for each half their
+    /// scales and minima.
+    fn keep<L: Lanes>(
+        &mut self,
+        l: L,
+        at: usize,
+        first: usize,
+        codes: [L::V; 8],
+        scale: &[[f32; 8]; 2],
+        min: &[[f32; 8]; 2],
+    );
 }
 
 /// Unpacks a slab. Beyond the last output, its weights are repeated: nothing reads their sums.
@@ -35,7 +43,7 @@ impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
     fn run<L: Lanes>(self, l: L) {
         let Self { w, outs, steps, mut keep, .. } = self;
         let range = steps.start / B::STEPS * B::BYTES..steps.end / B::STEPS * B::BYTES;
-        let mut unpacked = [[Step::ZERO; 8]; 8];
+        let (mut unpacked, mut sides) = ([[Step::ZERO; 8]; 8], Sides::ZERO);
         for first in (0..outs.len()).step_by(8) {
             let mut rows = [&[][..]; 8];
             for (i, row) in rows.iter_mut().enumerate() {
@@ -43,17 +51,16 @@ impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
             }
             for b in 0..steps.len() / B::STEPS {
                 let mut blocks = [&[][..]; 8];
-                for ((block, steps), row) in blocks.iter_mut().zip(&mut unpacked).zip(&rows) {
+                for (block, row) in blocks.iter_mut().zip(&rows) {
                     *block = &row[b * B::BYTES..(b + 1) * B::BYTES];
-                    B::unpack(l, block, steps);
                 }
-                for s in 0..B::STEPS {
-                    let (mut codes, mut steps) = ([l.splat8(0); 8], [&Step::ZERO; 8]);
-                    for i in 0..8 {
-                        steps[i] = &unpacked[i][s];
-                        codes[i] = B::step_codes(l, blocks[i], s, steps[i]);
+                B::sides(l, &blocks, &mut unpacked, &mut sides);
+                for (s, (scale, min)) in sides.scale.iter().zip(&sides.min).enumerate().take(B::STEPS) {
+                    let mut codes = [l.splat8(0); 8];
+                    for ((codes, block), steps) in codes.iter_mut().zip(blocks).zip(&unpacked) {
+                        *codes = B::step_codes(l, block, s, &steps[s]);
                     }
-                    keep.keep(l, b * B::STEPS + s, first, codes, &steps);
+                    keep.keep(l, b * B::STEPS + s, first, codes, scale, min);
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! in registers while all rows of activations pass by. So any number of rows is as good as any other, and what an
 //! unpacked weight costs is divided by the number of rows.
 
-use super::blocks::{Block, Shape, Step};
+use super::blocks::{Block, Shape};
 use super::lanes::{Kernel, Lanes};
 use super::panel::transpose;
 use super::slab::{Keep, Unpack, chunks};
@@ -107,7 +107,15 @@ struct Columns<'a, S> {
 
 impl<S: Shape> Keep for Columns<'_, S> {
     #[inline(always)]
-    fn keep<L: Lanes>(&mut self, l: L, at: usize, first: usize, codes: [L::V; 8], steps: &[&Step; 8]) {
+    fn keep<L: Lanes>(
+        &mut self,
+        l: L,
+        at: usize,
+        first: usize,
+        codes: [L::V; 8],
+        scale: &[[f32; 8]; 2],
+        min: &[[f32; 8]; 2],
+    ) {
         let width = const { width::<L>() };
         let scratch = &mut *self.scratch;
         let (at, lane) = (first / width * STEPS + at, first % width);
@@ -125,13 +133,12 @@ impl<S: Shape> Keep for Columns<'_, S> {
         l.store(low, &mut scratch.start[2 * at * width + lane..]);
         for half in 0..if S::HALVES { 2 } else { 1 } {
             let lanes = (2 * at + half) * width + lane..(2 * at + half) * width + lane + 8;
-            for (to, step) in scratch.scale[lanes.clone()].iter_mut().zip(steps) {
-                *to = step.scale[half];
-            }
+            scratch.scale[lanes.clone()].copy_from_slice(&scale[half]);
             if S::AFFINE {
-                for (to, step) in scratch.min[lanes].iter_mut().zip(steps) {
-                    // The first half's minimum meets the sum of the first half, the second one's that of the step.
-                    *to = if S::HALVES && half == 0 { step.min[0] - step.min[1] } else { step.min[half] };
+                // The first half's minimum meets the sum of the first half, the second one's that of the step.
+                let less = if S::HALVES && half == 0 { min[1] } else { [0.0; 8] };
+                for ((to, min), less) in scratch.min[lanes].iter_mut().zip(&min[half]).zip(less) {
+                    *to = min - less;
                 }
             }
         }

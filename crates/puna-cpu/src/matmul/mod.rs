@@ -69,7 +69,7 @@ impl<'a> MatRef<'a> {
     }
 }
 
-/// Working memory of one thread, about 700 KiB. It never grows.
+/// Working memory of one thread, about 800 KiB. It never grows.
 pub struct Scratch {
     tile: TileScratch,
     narrow: NarrowScratch,

@@ -1,14 +1,16 @@
 //! Formats of 256 values with integer scales for sub-blocks: Q2_K to Q6_K and IQ4_XS.
 
-use super::{Affine, AffineHalves, Block, Step, Symmetric, SymmetricHalves, bytes_at, f16_at};
+use super::{Affine, AffineHalves, Block, Shape, Sides, Step, Symmetric, SymmetricHalves, bytes_at, f16_at};
 use crate::kernels::dot::{Super, SuperBlocks};
 use crate::kernels::lanes::Lanes;
+use crate::kernels::panel::transpose;
 use puna_core::quant::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 
 macro_rules! k_quant {
-    // Codes are stored with `$zero` added.
+    // Codes are `$zero` less than they are stored. `$unpack` writes the scales and minima of the block's eight steps, or of
+    // their sixteen halves.
     ($name:ident, $module:ident, $shape:ty, $zero:literal,
-     |$l:ident, $block:ident, $steps:ident| $unpack:block) => {
+     |$l:ident, $block:ident, $scales:ident, $mins:ident| $unpack:block) => {
         #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
@@ -19,8 +21,16 @@ macro_rules! k_quant {
             type Dot = SuperBlocks<Self>;
 
             #[inline(always)]
-            fn unpack<L: Lanes>($l: L, $block: &[u8], $steps: &mut [Step; 8]) {
-                $unpack
+            fn sides<L: Lanes>($l: L, blocks: &[&[u8]; 8], _: &mut [[Step; 8]; 8], to: &mut Sides) {
+                let (mut scales, mut mins) = ([[0.0; 16]; 8], [[0.0; 16]; 8]);
+                for (i, $block) in blocks.iter().enumerate() {
+                    let ($scales, $mins): (&mut [f32; 16], &mut [f32; 16]) = (&mut scales[i], &mut mins[i]);
+                    $unpack
+                }
+                side_by_side::<L, $shape>($l, &scales, &mut to.scale);
+                if <$shape>::AFFINE {
+                    side_by_side::<L, $shape>($l, &mins, &mut to.min);
+                }
             }
             #[inline(always)]
             fn step_codes<L: Lanes>(l: L, block: &[u8], s: usize, _: &Step) -> L::V {
@@ -30,55 +40,76 @@ macro_rules! k_quant {
     };
 }
 
-k_quant!(Q2_K, q2_k, AffineHalves, 0, |l, block, steps| {
+/// Values of eight blocks, of steps or of their halves, become those of a step or a half side by side.
+#[inline(always)]
+fn side_by_side<L: Lanes, S: Shape>(l: L, values: &[[f32; 16]; 8], to: &mut [[[f32; 8]; 2]; 8]) {
+    for eight in 0..if S::HALVES { 2 } else { 1 } {
+        let mut rows = [l.splat8(0); 8];
+        for (row, values) in rows.iter_mut().zip(values) {
+            *row = l.load(bytemuck::cast_ref(&values.as_chunks::<8>().0[eight]));
+        }
+        for (i, column) in transpose(l, rows).into_iter().enumerate() {
+            let (s, half) = if S::HALVES { (4 * eight + i / 2, i % 2) } else { (i, 0) };
+            l.store(column, bytemuck::cast_slice_mut(&mut to[s][half]));
+        }
+    }
+}
+
+k_quant!(Q2_K, q2_k, AffineHalves, 0, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q2_k::D), f16_at(l, block, q2_k::DMIN));
     let packed: &[u8; 16] = bytes_at(block, q2_k::SCALES);
-    for (step, [a, b]) in steps.iter_mut().zip(packed.as_chunks().0) {
-        step.scale = [d * f32::from(a & 15), d * f32::from(b & 15)];
-        step.min = [dmin * f32::from(a >> 4), dmin * f32::from(b >> 4)];
+    for ((scale, min), packed) in scales.iter_mut().zip(mins).zip(packed) {
+        (*scale, *min) = (d * f32::from(packed & 15), dmin * f32::from(packed >> 4));
     }
 });
 
-k_quant!(Q3_K, q3_k, SymmetricHalves<16>, 4, |l, block, steps| {
+k_quant!(Q3_K, q3_k, SymmetricHalves<16>, 4, |l, block, scales, _mins| {
     let d = f16_at(l, block, q3_k::D);
-    let scales = q3_k::unpack_scales(bytes_at(block, q3_k::SCALES));
-    for (step, &[a, b]) in steps.iter_mut().zip(scales.as_chunks().0) {
-        step.scale = [d * f32::from(a), d * f32::from(b)];
+    for (scale, packed) in scales.iter_mut().zip(q3_k::unpack_scales(bytes_at(block, q3_k::SCALES))) {
+        *scale = d * f32::from(packed);
     }
 });
 
 /// Scales and minima of Q4_K and Q5_K, for codes less `zero`.
 #[inline(always)]
-fn affine(d: f32, dmin: f32, packed: &[u8; 12], zero: f32, steps: &mut [Step; 8]) {
-    let (scales, mins) = q4_k::unpack_scales(packed);
-    for (step, (scale, min)) in steps.iter_mut().zip(scales.into_iter().zip(mins)) {
-        let scale = d * f32::from(scale);
-        step.scale = [scale; 2];
-        step.min = [dmin * f32::from(min) - zero * scale; 2];
+fn affine(d: f32, dmin: f32, packed: &[u8; 12], zero: f32, scales: &mut [f32; 16], mins: &mut [f32; 16]) {
+    // As `q4_k::unpack_scales` does it, four at a time.
+    let word = |i: usize| u32::from_le_bytes(*bytes_at(packed, 4 * i));
+    let (a, b, c) = (word(0), word(1), word(2));
+    let low = [a, b].map(|word| (word & 0x3F3F_3F3F).to_le_bytes());
+    let high = [c & 0x0F0F_0F0F | a >> 2 & 0x3030_3030, c >> 4 & 0x0F0F_0F0F | b >> 2 & 0x3030_3030];
+    let high = high.map(u32::to_le_bytes);
+    for half in 0..2 {
+        let [packed_scales, packed_mins] = if half == 0 { low } else { high };
+        for i in 0..4 {
+            let scale = d * f32::from(packed_scales[i]);
+            scales[4 * half + i] = scale;
+            mins[4 * half + i] = dmin * f32::from(packed_mins[i]) - zero * scale;
+        }
     }
 }
 
-k_quant!(Q4_K, q4_k, Affine, 8, |l, block, steps| {
+k_quant!(Q4_K, q4_k, Affine, 8, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q4_k::D), f16_at(l, block, q4_k::DMIN));
-    affine(d, dmin, bytes_at(block, q4_k::SCALES), 8.0, steps);
+    affine(d, dmin, bytes_at(block, q4_k::SCALES), 8.0, scales, mins);
 });
 
-k_quant!(Q5_K, q5_k, Affine, 16, |l, block, steps| {
+k_quant!(Q5_K, q5_k, Affine, 16, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q5_k::D), f16_at(l, block, q5_k::DMIN));
-    affine(d, dmin, bytes_at(block, q5_k::SCALES), 16.0, steps);
+    affine(d, dmin, bytes_at(block, q5_k::SCALES), 16.0, scales, mins);
 });
 
-k_quant!(Q6_K, q6_k, SymmetricHalves<32>, 32, |l, block, steps| {
+k_quant!(Q6_K, q6_k, SymmetricHalves<32>, 32, |l, block, scales, _mins| {
     let d = f16_at(l, block, q6_k::D);
-    let scales: &[u8; 16] = bytes_at(block, q6_k::SCALES);
-    for (step, &[a, b]) in steps.iter_mut().zip(scales.as_chunks().0) {
-        step.scale = [d * f32::from(a as i8), d * f32::from(b as i8)];
+    let packed: &[u8; 16] = bytes_at(block, q6_k::SCALES);
+    for (scale, packed) in scales.iter_mut().zip(packed) {
+        *scale = d * f32::from(*packed as i8);
     }
 });
 
-k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, 0, |l, block, steps| {
+k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, 0, |l, block, scales, _mins| {
     let d = f16_at(l, block, iq4_xs::D);
-    for (step, scale) in steps.iter_mut().zip(iq4_xs::scales(bytes_at(block, 0))) {
-        step.scale = [d * f32::from(scale); 2];
+    for (scale, packed) in scales.iter_mut().zip(iq4_xs::scales(bytes_at(block, 0))) {
+        *scale = d * f32::from(packed);
     }
 });

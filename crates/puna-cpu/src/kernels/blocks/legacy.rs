@@ -1,7 +1,7 @@
 //! Formats of 32 values: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4.
 
-use super::{Affine, Block, Step, Symmetric, bytes_at, f16_at};
-use crate::kernels::dot::Groups;
+use super::{Affine, Block, Sides, Step, Symmetric, bytes_at};
+use crate::kernels::dot::{Grouped, Groups};
 use crate::kernels::lanes::Lanes;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
@@ -40,7 +40,8 @@ fn looked_up<L: Lanes>(l: L, nibbles: L::V, table: &[i8; 16]) -> L::V {
 }
 
 macro_rules! legacy {
-    ($name:ident, $module:ident, $shape:ty, |$l:ident, $block:ident| $codes:expr, $scale:expr) => {
+    // Codes are `$zero` less than they are stored.
+    ($name:ident, $module:ident, $shape:ty, $zero:literal, |$l:ident, $block:ident| $codes:expr) => {
         #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
@@ -51,71 +52,35 @@ macro_rules! legacy {
             type Dot = Groups<Self>;
 
             #[inline(always)]
-            #[allow(unused_variables, reason = "not all scales need an instruction")]
-            fn unpack<L: Lanes>($l: L, $block: &[u8], steps: &mut [Step; 8]) {
-                let (scale, min): (f32, f32) = $scale;
-                (steps[0].scale, steps[0].min) = ([scale; 2], [min; 2]);
+            fn sides<L: Lanes>(l: L, blocks: &[&[u8]; 8], _: &mut [[Step; 8]; 8], to: &mut Sides) {
+                const ZERO: i8 = $zero;
+                let scales = <Self as Grouped>::scales(l, blocks);
+                l.fstore(scales, &mut to.scale[0][0]);
+                if let Some(mins) = <Self as Grouped>::mins(l, blocks) {
+                    let mins = l.fmul(mins, l.fsplat(-1.0));
+                    l.fstore(l.ffma(scales, l.fsplat(-f32::from(ZERO)), mins), &mut to.min[0][0]);
+                }
             }
             #[inline(always)]
             fn step_codes<L: Lanes>($l: L, $block: &[u8], _: usize, _: &Step) -> L::V {
-                $codes
+                $l.sub8($codes, $l.splat8($zero))
             }
         }
     };
 }
 
-legacy!(
-    Q4_0,
-    q4_0,
-    Symmetric<16>,
-    |l, block| l.sub8(nibbles(l, bytes_at(block, q4_0::QS)), l.splat8(8)),
-    (f16_at(l, block, q4_0::D), 0.0)
-);
-legacy!(Q4_1, q4_1, Affine, |l, block| l.sub8(nibbles(l, bytes_at(block, q4_1::QS)), l.splat8(8)), {
-    let d = f16_at(l, block, q4_1::D);
-    (d, -(f16_at(l, block, q4_1::M) + 8.0 * d))
+legacy!(Q4_0, q4_0, Symmetric<16>, 8, |l, block| nibbles(l, bytes_at(block, q4_0::QS)));
+legacy!(Q4_1, q4_1, Affine, 8, |l, block| nibbles(l, bytes_at(block, q4_1::QS)));
+legacy!(Q5_0, q5_0, Symmetric<16>, 16, |l, block| {
+    with_fifth(l, nibbles(l, bytes_at(block, q5_0::QS)), bytes_at(block, q5_0::QH))
 });
-legacy!(
-    Q5_0,
-    q5_0,
-    Symmetric<16>,
-    |l, block| {
-        let codes = with_fifth(l, nibbles(l, bytes_at(block, q5_0::QS)), bytes_at(block, q5_0::QH));
-        l.sub8(codes, l.splat8(16))
-    },
-    (f16_at(l, block, q5_0::D), 0.0)
-);
-legacy!(
-    Q5_1,
-    q5_1,
-    Affine,
-    |l, block| {
-        let codes = with_fifth(l, nibbles(l, bytes_at(block, q5_1::QS)), bytes_at(block, q5_1::QH));
-        l.sub8(codes, l.splat8(16))
-    },
-    {
-        let d = f16_at(l, block, q5_1::D);
-        (d, -(f16_at(l, block, q5_1::M) + 16.0 * d))
-    }
-);
-legacy!(
-    Q8_0,
-    q8_0,
-    Symmetric<128>,
-    |l, block| l.load(bytes_at(block, q8_0::QS)),
-    (f16_at(l, block, q8_0::D), 0.0)
-);
-legacy!(
-    IQ4_NL,
-    iq4_nl,
-    Symmetric<128>,
-    |l, block| looked_up(l, nibbles(l, bytes_at(block, iq4_nl::QS)), &iq4_nl::VALUES),
-    (f16_at(l, block, iq4_nl::D), 0.0)
-);
-legacy!(
-    MXFP4,
-    mxfp4,
-    Symmetric<16>,
-    |l, block| looked_up(l, nibbles(l, bytes_at(block, mxfp4::QS)), &mxfp4::VALUES),
-    (mxfp4::half_scale(block[mxfp4::E]), 0.0)
-);
+legacy!(Q5_1, q5_1, Affine, 16, |l, block| {
+    with_fifth(l, nibbles(l, bytes_at(block, q5_1::QS)), bytes_at(block, q5_1::QH))
+});
+legacy!(Q8_0, q8_0, Symmetric<128>, 0, |l, block| l.load(bytes_at(block, q8_0::QS)));
+legacy!(IQ4_NL, iq4_nl, Symmetric<128>, 0, |l, block| {
+    looked_up(l, nibbles(l, bytes_at(block, iq4_nl::QS)), &iq4_nl::VALUES)
+});
+legacy!(MXFP4, mxfp4, Symmetric<16>, 0, |l, block| {
+    looked_up(l, nibbles(l, bytes_at(block, mxfp4::QS)), &mxfp4::VALUES)
+});

@@ -25,6 +25,18 @@ impl Step {
     pub(crate) const ZERO: Self = Self { codes: [0; 32], scale: [0.0; 2], min: [0.0; 2] };
 }
 
+/// Scales and minima of the steps of eight blocks, those of a step side by side: `[step][half][block]`. Where halves share
+/// them, only the first are there, and minima only where the format has any.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides {
+    pub(crate) scale: [[[f32; 8]; 2]; 8],
+    pub(crate) min: [[[f32; 8]; 2]; 8],
+}
+
+impl Sides {
+    pub(crate) const ZERO: Self = Self { scale: [[[0.0; 8]; 2]; 8], min: [[[0.0; 8]; 2]; 8] };
+}
+
 /// What the steps of a format are like; formats of one shape share their kernels.
 pub(crate) trait Shape {
     /// No code is larger, or smaller than its negative.
@@ -76,9 +88,22 @@ pub(crate) trait Block {
     /// What multiplies its rows with few rows of activations.
     type Dot: RowDot;
 
-    /// Unpacks a block of `BYTES` bytes into `STEPS` steps. Where [`step_codes`](Self::step_codes) takes the codes from
-    /// the block, they are not written.
-    fn unpack<L: Lanes>(l: L, block: &[u8], steps: &mut [Step; 8]);
+    /// Unpacks a block of `BYTES` bytes into `STEPS` steps, unless the two functions below take all from the block.
+    #[inline(always)]
+    fn unpack<L: Lanes>(_l: L, _block: &[u8], _steps: &mut [Step; 8]) {}
+
+    /// Unpacks eight blocks, and puts their scales and minima side by side.
+    #[inline(always)]
+    fn sides<L: Lanes>(l: L, blocks: &[&[u8]; 8], unpacked: &mut [[Step; 8]; 8], to: &mut Sides) {
+        for (i, (block, steps)) in blocks.iter().zip(unpacked).enumerate() {
+            Self::unpack(l, block, steps);
+            for ((step, scale), min) in steps[..Self::STEPS].iter().zip(&mut to.scale).zip(&mut to.min) {
+                for half in 0..2 {
+                    (scale[half][i], min[half][i]) = (step.scale[half], step.min[half]);
+                }
+            }
+        }
+    }
 
     /// The codes of step `s` of a block that was unpacked to `step`.
     #[inline(always)]

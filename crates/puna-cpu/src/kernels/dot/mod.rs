@@ -6,7 +6,7 @@ mod groups;
 mod super_blocks;
 
 pub(crate) use any::Any;
-pub(crate) use groups::Groups;
+pub(crate) use groups::{Grouped, Groups};
 pub(crate) use super_blocks::{Super, SuperBlocks};
 
 use super::lanes::{Kernel, Lanes};

@@ -182,6 +182,10 @@ impl Lanes for Avx2 {
         v!(_mm256_loadu_ps(from.as_ptr()))
     }
     #[inline(always)]
+    fn fstore(self, a: __m256, to: &mut [f32; 8]) {
+        v!(_mm256_storeu_ps(to.as_mut_ptr(), a))
+    }
+    #[inline(always)]
     fn fload_f16(self, from: &[u16; 8]) -> __m256 {
         v!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
     }

@@ -75,6 +75,7 @@ impl Lanes for Avx512 {
         to_f32(a: __m256i) -> __m256;
         f16(bits: u16) -> f32;
         fload(from: &[f32; 8]) -> __m256;
+        fstore(a: __m256, to: &mut [f32; 8]) -> ();
         fload_f16(from: &[u16; 8]) -> __m256;
         fload_e8m0(from: &[u8; 8]) -> __m256;
         fsplat(value: f32) -> __m256;

@@ -97,6 +97,7 @@ pub(crate) trait Lanes: Copy {
     /// The f16 of these bits.
     fn f16(self, bits: u16) -> f32;
     fn fload(self, from: &[f32; 8]) -> Self::F;
+    fn fstore(self, a: Self::F, to: &mut [f32; 8]);
     /// 8 halves, widened.
     fn fload_f16(self, from: &[u16; 8]) -> Self::F;
     /// `2^(exponent - 128)`, as MXFP4 scales its doubled values.

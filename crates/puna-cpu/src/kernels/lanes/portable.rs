@@ -272,6 +272,10 @@ impl Lanes for Portable {
         *from
     }
     #[inline]
+    fn fstore(self, a: F, to: &mut [f32; 8]) {
+        *to = a;
+    }
+    #[inline]
     fn fload_f16(self, from: &[u16; 8]) -> F {
         from.map(|bits| f16::from_bits(bits).to_f32())
     }
