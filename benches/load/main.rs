@@ -74,7 +74,8 @@ fn once(options: &Options) {
     let start = Instant::now();
     let seconds = |since: Instant| since.elapsed().as_secs_f64();
     let (anon, fetched) = (own("status", "RssAnon"), own("io", "read_bytes"));
-    let model = Model::open(&options.file, &LoadOptions::default().threads(options.threads)).unwrap();
+    let model = Model::open(&options.file, &LoadOptions::default().threads(options.threads).read_ahead(true))
+        .unwrap();
     println!("load {}", seconds(start));
     println!("load_anon {}", own("status", "RssAnon") - anon);
     let encoding = Instant::now();

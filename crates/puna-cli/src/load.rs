@@ -54,6 +54,7 @@ pub(crate) fn load_options(args: &ModelArgs) -> LoadOptions {
     });
     options.cpu_fallback = Some(args.cpu_fallback);
     options.threads = args.threads;
+    options = options.read_ahead(true);
     options.isa.clone_from(&args.isa);
     if args.no_mmap {
         options = options.file_access(FileAccess::Read);

@@ -13,8 +13,7 @@ use std::path::Path;
 #[non_exhaustive]
 pub enum FileAccess {
     /// The file is mapped: loading takes no time and no memory of the program's own, pages are shared between programs
-    /// and can be dropped and read again by the system. On Unix a thread that soon ends asks the system for the weights
-    /// that every token needs, so that a cold file is read before they are used.
+    /// and can be dropped and read again by the system.
     ///
     /// While a model is open, nobody may shorten or overwrite its file: a page that is no longer there ends the
     /// program with `SIGBUS` on Unix (no library can turn that into an error), and one that was overwritten gives wrong

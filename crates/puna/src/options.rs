@@ -62,6 +62,10 @@ pub struct LoadOptions {
     /// How the weights come into memory. Default: the file is mapped.
     #[cfg(feature = "std")]
     pub file_access: Option<crate::FileAccess>,
+    /// Whether a mapped file is read ahead of its use, by a thread that ends when it has asked for the weights that every
+    /// token needs. Default: no thread is started, and a cold file is read page by page. Unix and the processor only.
+    #[cfg(feature = "std")]
+    pub read_ahead: Option<bool>,
     /// The GGUF file of the vision tower, where it is not in the model's own.
     #[cfg(feature = "std")]
     pub mmproj: Option<std::path::PathBuf>,
@@ -129,6 +133,14 @@ impl LoadOptions {
         self
     }
 
+    /// Says whether a mapped file is read ahead of its use.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn read_ahead(mut self, yes: bool) -> Self {
+        self.read_ahead = Some(yes);
+        self
+    }
+
     /// Names the GGUF file of the vision tower, which goes with a GGUF model that can see.
     #[cfg(feature = "std")]
     #[must_use]
@@ -184,7 +196,9 @@ impl fmt::Debug for LoadOptions {
             .field("placement", &self.placement)
             .field("cpu_fallback", &self.cpu_fallback);
         #[cfg(feature = "std")]
-        s.field("file_access", &self.file_access).field("mmproj", &self.mmproj);
+        s.field("file_access", &self.file_access)
+            .field("read_ahead", &self.read_ahead)
+            .field("mmproj", &self.mmproj);
         s.field("overrides", &self.overrides).field("limits", &self.limits).finish_non_exhaustive()
     }
 }

@@ -51,6 +51,7 @@ const NOT_IN_LIBRARIES: [(&str, &str); 10] = [
 /// Exceptions to [`NOT_IN_LIBRARIES`], with the reason.
 const MAY_DO: &[(&str, &str, &str)] = &[
     ("crates/puna-cpu/src/pool", "thread::Builder", "the thread pool that a host asks for"),
+    ("crates/puna/src/ahead.rs", "thread::Builder", "a host asks for it: `LoadOptions::read_ahead`"),
     ("crates/puna-cpu/src/pool", "Instant::now", "how long a worker spins before it sleeps"),
     (
         "crates/puna/src/generation.rs",
