@@ -10,7 +10,8 @@
 //! Activations are unsigned, 128 more than they are. Sums of 16 bits wrap, and so they may begin with -128 times the sum
 //! of their codes: what comes out is the sum with signed activations, at most 16 x 16 x 127 or 8 x 32 x 127.
 //!
-//! One thread of a Zen 3 beside a busy sibling, `roofline`, medians of four runs in turns, GOP/s of the 185 of its bytes.
+//! One thread of a Zen 3 beside a busy sibling, `roofline` of builds with these formats and Q8_0 alone, medians of five runs
+//! before and four now, in turns, GOP/s of the 185 of its bytes; single runs differ by up to 1.7 times.
 //! Before, eight outputs stayed in registers while rows passed, sums were widened after four words or two, and weights were
 //! unpacked byte by byte:
 //!
@@ -22,7 +23,7 @@
 //!
 //! Before, each multiplication took an activation of its own from the cache. Now additions bound the loop: in a loop by
 //! itself, twelve multiplications, twelve additions and their eight loads take 7.5 cycles where four units could do them
-//! in six, whatever their order (9 beside a busy sibling). Slabs of 8, 16 and 32 steps do the same as those of 24.
+//! in six, whatever their order (9 beside a busy sibling). Slabs of 8, 16 and 32 steps did the same in one noisy run.
 
 use super::blocks::{Block, Shape};
 use super::lanes::{Kernel, Lanes};
