@@ -109,7 +109,9 @@ fn mixes_of_one_to_three_bits() {
     };
     let mixes = ["q4_k_m", "iq3_m", "iq3_xxs", "iq2_m", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"];
     let found = mixes.map(|mix| (mix, divergence(mix)));
-    assert!(found.is_sorted_by(|a, b| a.1 < b.1), "{found:?}");
+    // Neighbours give different tensors more bits, and may change places by a little; those two apart do not.
+    assert!(found.windows(2).all(|two| two[0].1 < 1.15 * two[1].1), "{found:?}");
+    assert!(found.windows(3).all(|three| three[0].1 < three[2].1), "{found:?}");
     assert!(found[0].1 < 0.1 && found[7].1 < 5.0, "{found:?}");
     // Without the matrix they would be of no use.
     for mix in ["iq2_xs", "iq1_s"] {
