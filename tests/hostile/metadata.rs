@@ -84,7 +84,7 @@ fn numbers_out_of_range() {
         ("llama4.context_length", 0, &["context", "found 0"]),
         ("llama4.context_length", u64::MAX, &["context"]),
         ("llama4.expert_count", 0, &["blk.1.ffn_gate_inp.weight", "0 experts"]),
-        ("llama4.expert_count", 5, &["blk.1.ffn_gate_inp.weight", "5"]),
+        ("llama4.expert_count", 5, &["blk.1.ffn_gate_exps.weight", "5"]),
         ("llama4.expert_count", u32::MAX as u64, &["expert", "4294967295"]),
         ("llama4.expert_used_count", 0, &["expert", "found 0"]),
         ("llama4.expert_used_count", 5, &["expert", "found 5"]),
