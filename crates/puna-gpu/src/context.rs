@@ -143,7 +143,7 @@ pub(crate) struct Context {
     pub(crate) software: bool,
     /// How matrix products are computed.
     pub(crate) tier: Tier,
-    /// The same for uniforms; `None` where they cannot be bound in windows.
+    /// Multiple that the offset of a window of uniforms must be; `None` where they cannot be bound in windows.
     uniform_align: Option<u64>,
     pub(crate) pipelines: Pipelines,
     /// Bound where a kernel's operand is absent.

@@ -7,7 +7,7 @@ use puna_core::{Elem, Expert, Layout, Mat};
 use puna_shaders::quant::{self, Format};
 use puna_shaders::{Job, Kernel, Shape, Tier};
 
-/// Part of a model, for [`GpuDevice::prepare`](crate::GpuDevice::prepare).
+/// Part of a model, for [`Compiler::prepare`](crate::Compiler::prepare).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Need<'a> {

@@ -144,7 +144,7 @@ impl Llama {
             };
             let near = attention.into_iter().chain([&dense.gate, &dense.up, &dense.down]);
             let routed = moe.into_iter().flat_map(|moe| {
-                let experts = moe.experts.iter().flat_map(|e| [&e.gate, &e.up, &e.down]);
+                let experts = moe.experts().iter().flat_map(|e| [&e.gate, &e.up, &e.down]);
                 core::iter::once(&moe.router).chain(experts)
             });
             near.map(move |mat| (layer, mat)).chain(routed.map(move |mat| (experts, mat)))

@@ -3,14 +3,18 @@
 //! **Outside the stability promise.** This module names types of wgpu, so it changes whenever wgpu does, in any release
 //! of puna. Everything else in the crate keeps its promise whether this module is used or not.
 //!
-//! ```no_run
+//! ```
 //! use puna::interop::{self, wgpu};
 //!
-//! # fn make() -> (wgpu::Adapter, wgpu::Device, wgpu::Queue) { unimplemented!() }
-//! let (adapter, device, queue) = make(); // the application's own
-//! let options = interop::on(puna::LoadOptions::default(), &adapter, &device, &queue);
-//! let model = puna::Model::open("scout-q4_k_m.gguf", &options)?;
-//! # Ok::<(), puna::Error>(())
+//! /// Opens a model on the application's own device.
+//! fn open(
+//!     adapter: &wgpu::Adapter,
+//!     device: &wgpu::Device,
+//!     queue: &wgpu::Queue,
+//! ) -> Result<puna::Model, puna::Error> {
+//!     let options = interop::on(puna::LoadOptions::default(), adapter, device, queue);
+//!     puna::Model::open("scout-q4_k_m.gguf", &options)
+//! }
 //! ```
 
 use crate::device::Shared;

@@ -82,7 +82,7 @@ impl Model {
         };
         // Not before: what loading itself reads would wait behind it.
         #[cfg(all(feature = "std", unix))]
-        if kind == DeviceKind::Cpu && options.read_ahead == Some(true) {
+        if (kind == DeviceKind::Cpu || fallback.is_some()) && options.read_ahead == Some(true) {
             crate::ahead::read_ahead(&package, &options.cancel.clone().unwrap_or_default());
         }
         let mut info = loaded.info(&package);

@@ -14,6 +14,25 @@ pub struct Picks {
     pub top_k: usize,
 }
 
+impl Picks {
+    /// Writes the pick of one row that is not the router's, if there is one (see [`Route::always`]), and gives those that
+    /// are.
+    pub fn of_router<'a>(
+        always: Option<u32>,
+        ids: &'a mut [u32],
+        scores: &'a mut [f32],
+    ) -> (&'a mut [u32], &'a mut [f32]) {
+        let Some(always) = always else { return (ids, scores) };
+        match (ids.split_last_mut(), scores.split_last_mut()) {
+            (Some((id, ids)), Some((score, scores))) => {
+                (*id, *score) = (always, 1.0);
+                (ids, scores)
+            }
+            _ => (&mut [], &mut []),
+        }
+    }
+}
+
 /// The `top_k` experts with the largest router logits `x[r]·router[e]`, with the sigmoid of those logits as scores.
 ///
 /// The largest comes first, and of equal logits the lowest index; NaN counts as minus infinity. No renormalisation.

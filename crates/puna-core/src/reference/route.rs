@@ -1,6 +1,7 @@
 //! [`Route`](crate::ops::Route), scalar.
 
 use super::{MatData, matmul};
+use crate::ops::Picks;
 use crate::quant::QuantError;
 use alloc::vec;
 
@@ -18,13 +19,8 @@ pub fn route(
     let picks = ids.chunks_exact_mut(top_k).zip(scores.chunks_exact_mut(top_k));
     for (x, (ids, scores)) in x.chunks_exact(n_in).zip(picks) {
         matmul(x, router, None, &mut logits, false)?;
-        match (always, ids.split_last_mut(), scores.split_last_mut()) {
-            (Some(always), Some((id, ids)), Some((score, scores))) => {
-                choose(&logits, ids, scores);
-                (*id, *score) = (always, 1.0);
-            }
-            _ => choose(&logits, ids, scores),
-        }
+        let (ids, scores) = Picks::of_router(always, ids, scores);
+        choose(&logits, ids, scores);
     }
     Ok(())
 }

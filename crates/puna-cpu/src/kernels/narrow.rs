@@ -27,8 +27,8 @@
 
 use super::blocks::{Block, Shape};
 use super::lanes::{Kernel, Lanes};
-use super::panel::{self, transpose};
-use super::slab::{Keep, Unpack, chunks};
+use super::panel::{self, Blocks, transpose};
+use super::slab::{Keep, Unpack, chunks, filled, minima};
 use crate::matmul::{Kernels, MatRef, Packed, STEP};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -40,8 +40,6 @@ use core::ops::Range;
 const OUTS: usize = 64;
 /// Steps of a slab.
 const STEPS: usize = 24;
-/// Rows whose activations stay in the second-level cache while all outputs of a slab use them.
-const ROWS: usize = 48;
 /// Words of a step.
 const WORDS: usize = 8;
 
@@ -56,12 +54,8 @@ pub(crate) struct NarrowScratch {
 
 impl NarrowScratch {
     pub(crate) fn new() -> Result<Self, TryReserveError> {
-        let mut panel = Vec::new();
         // Codes; for two halves, where sums start, scales and minima.
-        let len = OUTS * STEPS * (WORDS + 2 * 3);
-        panel.try_reserve_exact(len)?;
-        panel.resize(len, 0);
-        Ok(Self { panel })
+        Ok(Self { panel: filled(0, OUTS * STEPS * (WORDS + 2 * 3))? })
     }
 }
 
@@ -138,11 +132,7 @@ impl<S: Shape> Keep for Columns<'_, S> {
             if S::AFFINE
                 && let Some(mins) = rest.next()
             {
-                // The first half's minimum meets the sum of the first half, the second one's that of the step.
-                let less = if S::HALVES && half == 0 { min[1] } else { [0.0; 8] };
-                for ((to, min), less) in mins[lane..lane + 8].iter_mut().zip(&min[half]).zip(less) {
-                    *to = (min - less).to_bits();
-                }
+                mins[lane..lane + 8].copy_from_slice(bytemuck::cast_slice(&minima::<S>(min, half)));
             }
         }
     }
@@ -163,43 +153,16 @@ struct Multiply<'a, S> {
 impl<S: Shape> Kernel for Multiply<'_, S> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        let width = const { panel::width::<L>() };
-        for rows in chunks(0..self.x.n_rows, ROWS) {
-            for group in 0..self.n_out.div_ceil(width) {
-                let mut r = rows.start;
-                while r < rows.end {
-                    r += match rows.end - r {
-                        1 => self.block::<L, 1>(l, r, group),
-                        2 => self.block::<L, 2>(l, r, group),
-                        3 => self.block::<L, 3>(l, r, group),
-                        4 | 7 | 8 => self.block::<L, 4>(l, r, group),
-                        5 => self.block::<L, 5>(l, r, group),
-                        _ => self.block::<L, 6>(l, r, group),
-                    };
-                }
-            }
+        for rows in chunks(0..self.x.n_rows, panel::ROWS) {
+            self.pass(l, rows.clone(), self.n_out);
             rows.for_each(|r| self.residual(l, r));
         }
     }
 }
 
-impl<S: Shape> Multiply<'_, S> {
-    /// The panel from step `s` of a group of outputs on.
+impl<S: Shape> Blocks for Multiply<'_, S> {
     #[inline(always)]
-    fn step(&self, width: usize, group: usize, s: usize) -> &[u32] {
-        &self.panel[(group * STEPS + s) * Part::<S>::IN_STEP * Part::<S>::LEN * width..]
-    }
-
-    /// Where row `r` and a group of outputs are in the tile.
-    #[inline(always)]
-    fn place(&self, width: usize, r: usize, group: usize) -> Range<usize> {
-        let at = r * self.stride + group * width;
-        at..at + width.min(self.n_out - group * width)
-    }
-
-    /// `N` rows by a group of outputs. Returns `N`.
-    #[inline(always)]
-    fn block<L: Lanes, const N: usize>(&mut self, l: L, r: usize, group: usize) -> usize {
+    fn block<L: Lanes, const N: usize>(&mut self, l: L, r: usize, column: usize) -> usize {
         let width = const { panel::width::<L>() };
         let n_steps = self.slab.len();
         let mut rows: [&[[u8; STEP]]; N] = [&[]; N];
@@ -210,7 +173,7 @@ impl<S: Shape> Multiply<'_, S> {
         let mut totals = [[0.0; panel::MAX_WIDTH]; N];
         if self.slab.start > 0 {
             for (i, totals) in totals.iter_mut().enumerate() {
-                let values = &self.tile[self.place(width, r + i, group)];
+                let values = &self.tile[self.place(width, r + i, column)];
                 totals[..values.len()].copy_from_slice(values);
             }
         }
@@ -221,14 +184,29 @@ impl<S: Shape> Multiply<'_, S> {
             for (x, row) in x.iter_mut().zip(&rows) {
                 *x = &row[s];
             }
-            add_step::<L, S, N>(l, self.step(width, group, s), words, &x, &mut totals);
+            add_step::<L, S, N>(l, self.step(width, column, s), words, &x, &mut totals);
         }
         for (i, totals) in totals.iter().enumerate() {
-            let place = self.place(width, r + i, group);
+            let place = self.place(width, r + i, column);
             let values = &mut self.tile[place];
             values.copy_from_slice(&totals[..values.len()]);
         }
         N
+    }
+}
+
+impl<S: Shape> Multiply<'_, S> {
+    /// The panel from step `s` of the group of outputs from `column` on.
+    #[inline(always)]
+    fn step(&self, width: usize, column: usize, s: usize) -> &[u32] {
+        &self.panel[(column * STEPS + s * width) * Part::<S>::IN_STEP * Part::<S>::LEN..]
+    }
+
+    /// Where row `r` and the group of outputs from `column` on are in the tile.
+    #[inline(always)]
+    fn place(&self, width: usize, r: usize, column: usize) -> Range<usize> {
+        let at = r * self.stride + column;
+        at..at + width.min(self.n_out - column)
     }
 
     /// Adds the products of a row's residuals, if there are any within the slab.
@@ -243,11 +221,11 @@ impl<S: Shape> Multiply<'_, S> {
             if !self.slab.contains(&step) {
                 continue;
             }
-            for group in 0..self.n_out.div_ceil(width) {
-                let place = self.place(width, r, group);
+            for column in (0..self.n_out).step_by(width) {
+                let place = self.place(width, r, column);
                 let mut totals = [[0.0; panel::MAX_WIDTH]];
                 totals[0][..place.len()].copy_from_slice(&self.tile[place.clone()]);
-                let weights = self.step(width, group, step - self.slab.start);
+                let weights = self.step(width, column, step - self.slab.start);
                 add_step::<L, S, 1>(l, weights, words, &[x], &mut totals);
                 let n = place.len();
                 self.tile[place].copy_from_slice(&totals[0][..n]);

@@ -12,9 +12,11 @@
 //! Unchecked indices and a loop unrolled by four gain nothing.
 
 use super::lanes::{Kernel, Lanes};
+use super::slab::chunks;
+use core::ops::Range;
 
-/// Rows that pass all groups of a panel.
-const ROWS: usize = 48;
+/// Rows that pass all groups of a panel: their activations stay in the second-level cache meanwhile.
+pub(crate) const ROWS: usize = 48;
 
 /// Outputs of a group.
 pub(crate) const fn width<L: Lanes>() -> usize {
@@ -27,6 +29,30 @@ pub(crate) const MAX_WIDTH: usize = 32;
 /// Values of a panel with the lanes of any instruction set: whole groups.
 pub(crate) const fn len(depth: usize, n_out: usize) -> usize {
     depth.saturating_mul(n_out.next_multiple_of(MAX_WIDTH))
+}
+
+/// Products of a few rows and a group of outputs, all sums in registers.
+pub(crate) trait Blocks {
+    /// `N` rows from row `r` on by the outputs from `column` on. Returns `N`.
+    fn block<L: Lanes, const N: usize>(&mut self, l: L, r: usize, column: usize) -> usize;
+
+    /// All groups of `n_out` outputs one after the other, each for all of these rows, at most six at a time.
+    #[inline(always)]
+    fn pass<L: Lanes>(&mut self, l: L, rows: Range<usize>, n_out: usize) {
+        for column in (0..n_out).step_by(const { width::<L>() }) {
+            let mut r = rows.start;
+            while r < rows.end {
+                r += match rows.end - r {
+                    1 => self.block::<L, 1>(l, r, column),
+                    2 => self.block::<L, 2>(l, r, column),
+                    3 => self.block::<L, 3>(l, r, column),
+                    4 | 7 | 8 => self.block::<L, 4>(l, r, column),
+                    5 => self.block::<L, 5>(l, r, column),
+                    _ => self.block::<L, 6>(l, r, column),
+                };
+            }
+        }
+    }
 }
 
 /// Rows of F32 values in memory, `stride` bytes from one to the next.
@@ -52,28 +78,13 @@ pub(crate) struct Multiply<'a> {
 impl Kernel for Multiply<'_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        let width = const { width::<L>() };
-        for first in (0..self.x.n_rows).step_by(ROWS) {
-            let end = self.x.n_rows.min(first + ROWS);
-            for column in (0..self.n_out).step_by(width) {
-                let mut r = first;
-                while r < end {
-                    r += match end - r {
-                        1 => self.block::<L, 1>(l, r, column),
-                        2 => self.block::<L, 2>(l, r, column),
-                        3 => self.block::<L, 3>(l, r, column),
-                        4 | 7 | 8 => self.block::<L, 4>(l, r, column),
-                        5 => self.block::<L, 5>(l, r, column),
-                        _ => self.block::<L, 6>(l, r, column),
-                    };
-                }
-            }
+        for rows in chunks(0..self.x.n_rows, ROWS) {
+            self.pass(l, rows, self.n_out);
         }
     }
 }
 
-impl Multiply<'_> {
-    /// `N` rows by a group of outputs. Returns `N`.
+impl Blocks for Multiply<'_> {
     #[inline(always)]
     fn block<L: Lanes, const N: usize>(&mut self, l: L, r: usize, column: usize) -> usize {
         let width = const { width::<L>() };

@@ -1,9 +1,11 @@
 //! What the kernels of block-quantised weights and many rows share: a slab of weights, some outputs by some steps of 32
 //! inputs, is unpacked eight outputs at a time; how the unpacked steps are kept is up to the kernel.
 
-use super::blocks::{Block, Sides, Step};
+use super::blocks::{Block, Shape, Sides, Step};
 use super::lanes::{Kernel, Lanes};
 use crate::matmul::MatRef;
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -65,6 +67,22 @@ impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
             }
         }
     }
+}
+
+/// What the minima of half `half` of a step are as they are kept: the first half's meets the sum of the first half alone, the
+/// second one's that of the whole step.
+#[inline(always)]
+pub(crate) fn minima<S: Shape>(min: &[[f32; 8]; 2], half: usize) -> [f32; 8] {
+    let less = if S::HALVES && half == 0 { min[1] } else { [0.0; 8] };
+    core::array::from_fn(|i| min[half][i] - less[i])
+}
+
+/// Working memory of so many values.
+pub(crate) fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, TryReserveError> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len)?;
+    vec.resize(len, value);
+    Ok(vec)
 }
 
 /// Consecutive ranges of `len`, the last one shorter.

@@ -8,7 +8,7 @@
 use super::blocks::{Block, Shape};
 use super::lanes::{Kernel, Lanes};
 use super::panel::transpose;
-use super::slab::{Keep, Unpack, chunks};
+use super::slab::{Keep, Unpack, chunks, filled, minima};
 use crate::matmul::{Kernels, MatRef, Packed, STEP};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -47,12 +47,6 @@ pub(crate) struct TileScratch {
 
 impl TileScratch {
     pub(crate) fn new() -> Result<Self, TryReserveError> {
-        fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, TryReserveError> {
-            let mut vec = Vec::new();
-            vec.try_reserve_exact(len)?;
-            vec.resize(len, value);
-            Ok(vec)
-        }
         Ok(Self {
             codes: filled(0, OUTS * STEPS * 8)?,
             scale: filled(0.0, OUTS * STEPS * 2)?,
@@ -131,15 +125,11 @@ impl<S: Shape> Keep for Columns<'_, S> {
             low = l.add32(low, high);
         }
         l.store(low, &mut scratch.start[2 * at * width + lane..]);
-        for half in 0..if S::HALVES { 2 } else { 1 } {
+        for (half, scale) in scale.iter().enumerate().take(if S::HALVES { 2 } else { 1 }) {
             let lanes = (2 * at + half) * width + lane..(2 * at + half) * width + lane + 8;
-            scratch.scale[lanes.clone()].copy_from_slice(&scale[half]);
+            scratch.scale[lanes.clone()].copy_from_slice(scale);
             if S::AFFINE {
-                // The first half's minimum meets the sum of the first half, the second one's that of the step.
-                let less = if S::HALVES && half == 0 { min[1] } else { [0.0; 8] };
-                for ((to, min), less) in scratch.min[lanes].iter_mut().zip(&min[half]).zip(less) {
-                    *to = min - less;
-                }
+                scratch.min[lanes].copy_from_slice(&minima::<S>(min, half));
             }
         }
     }

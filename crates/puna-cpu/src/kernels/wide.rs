@@ -17,8 +17,8 @@
 
 use super::blocks::Block;
 use super::lanes::{Kernel, Lanes};
-use super::panel::{self, transpose};
-use super::slab::{Keep, Unpack, chunks};
+use super::panel::{self, Blocks, transpose};
+use super::slab::{Keep, Unpack, chunks, filled};
 use crate::matmul::{Kernels, MatRef, Packed, WIDE_STEP};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -28,8 +28,6 @@ use core::ops::Range;
 const OUTS: usize = 64;
 /// Steps of a slab.
 const STEPS: usize = 24;
-/// Rows whose activations stay in the second-level cache while all outputs of a slab use them.
-const ROWS: usize = 48;
 /// Pairs of codes in a step.
 const PAIRS: usize = 16;
 
@@ -43,12 +41,7 @@ pub(crate) struct WideScratch {
 
 impl WideScratch {
     pub(crate) fn new() -> Result<Self, TryReserveError> {
-        let (mut codes, mut scales) = (Vec::new(), Vec::new());
-        codes.try_reserve_exact(OUTS * STEPS * PAIRS)?;
-        scales.try_reserve_exact(OUTS * STEPS)?;
-        codes.resize(OUTS * STEPS * PAIRS, 0);
-        scales.resize(OUTS * STEPS, 0.0);
-        Ok(Self { codes, scales })
+        Ok(Self { codes: filled(0, OUTS * STEPS * PAIRS)?, scales: filled(0.0, OUTS * STEPS)? })
     }
 }
 
@@ -125,40 +118,26 @@ struct Multiply<'a> {
 impl Kernel for Multiply<'_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        let width = const { panel::width::<L>() };
-        for rows in chunks(0..self.x.n_rows, ROWS) {
-            for group in 0..self.n_out.div_ceil(width) {
-                let mut r = rows.start;
-                while r < rows.end {
-                    r += match rows.end - r {
-                        1 => self.block::<L, 1>(l, r, group),
-                        2 => self.block::<L, 2>(l, r, group),
-                        3 => self.block::<L, 3>(l, r, group),
-                        4 | 7 | 8 => self.block::<L, 4>(l, r, group),
-                        5 => self.block::<L, 5>(l, r, group),
-                        _ => self.block::<L, 6>(l, r, group),
-                    };
-                }
-            }
+        for rows in chunks(0..self.x.n_rows, panel::ROWS) {
+            self.pass(l, rows, self.n_out);
         }
     }
 }
 
-impl Multiply<'_> {
-    /// `N` rows by a group of outputs. Returns `N`.
+impl Blocks for Multiply<'_> {
     #[inline(always)]
-    fn block<L: Lanes, const N: usize>(&mut self, l: L, r: usize, group: usize) -> usize {
+    fn block<L: Lanes, const N: usize>(&mut self, l: L, r: usize, column: usize) -> usize {
         let width = const { panel::width::<L>() };
         let n_steps = self.slab.len();
-        let codes = &self.scratch.codes[group * STEPS * PAIRS * width..][..n_steps * PAIRS * width];
-        let scales = &self.scratch.scales[group * STEPS * width..][..n_steps * width];
+        let codes = &self.scratch.codes[column * STEPS * PAIRS..][..n_steps * PAIRS * width];
+        let scales = &self.scratch.scales[column * STEPS..][..n_steps * width];
         let mut rows: [&[[u8; WIDE_STEP]]; N] = [&[]; N];
         for (i, row) in rows.iter_mut().enumerate() {
             let steps = self.x.row(r + i).as_chunks().0;
             *row = &steps[self.slab.clone()][..n_steps];
         }
-        let n_out = width.min(self.n_out - group * width);
-        let place = |i: usize| (r + i) * self.stride + group * width;
+        let n_out = width.min(self.n_out - column);
+        let place = |i: usize| (r + i) * self.stride + column;
         let mut totals = [[0.0; panel::MAX_WIDTH]; N];
         if self.slab.start > 0 {
             for (i, totals) in totals.iter_mut().enumerate() {

@@ -3,7 +3,8 @@
 use super::product::{PackedRows, Strips, cost, product, row_blocks};
 use crate::device::{CpuDevice, Scratch, Worker};
 use crate::pool::Split;
-use puna_core::{DeviceError, ops::Route};
+use puna_core::DeviceError;
+use puna_core::ops::{Picks, Route};
 
 pub(crate) fn route(device: &mut CpuDevice, op: &Route<'_>) -> Result<(), DeviceError> {
     const OP: &str = "Route";
@@ -58,13 +59,8 @@ fn choose(d: &mut CpuDevice, op: &Route<'_>, ids: &mut [u32], scores: &mut [f32]
     let picks = ids.chunks_exact_mut(k).zip(scores.chunks_exact_mut(k));
     for (logits, (ids, scores)) in logits.chunks_exact_mut(n_experts).zip(picks) {
         logits.iter_mut().filter(|v| v.is_nan()).for_each(|v| *v = f32::NEG_INFINITY);
-        match (op.always, ids.split_last_mut(), scores.split_last_mut()) {
-            (Some(always), Some((id, ids)), Some((score, scores))) => {
-                top_k(logits, ids, scores);
-                (*id, *score) = (always, 1.0);
-            }
-            _ => top_k(logits, ids, scores),
-        }
+        let (ids, scores) = Picks::of_router(op.always, ids, scores);
+        top_k(logits, ids, scores);
     }
     Ok(())
 }

@@ -329,8 +329,8 @@ impl List<'_> {
         let shape = [moe.router.n_out, moe.router.n_in];
         self.push(&format!("blk.{i}.ffn_gate_inp.weight"), &shape, None, router)?;
         let stack = |mat: &dyn Fn(&Expert) -> Mat| -> Result<Vec<Mat>> {
-            let mut mats = with_capacity(moe.experts.len())?;
-            mats.extend(moe.experts.iter().map(mat));
+            let mut mats = with_capacity(moe.experts().len())?;
+            mats.extend(moe.experts().iter().map(mat));
             Ok(mats)
         };
         for (part, mats, role) in [

@@ -94,13 +94,8 @@ impl<'a> Watched<'a> {
         chosen.0.resize(chosen.1.len(), 0);
         let picks = chosen.0.chunks_exact_mut(top_k).zip(chosen.1.chunks_exact_mut(top_k));
         for (logits, (ids, scores)) in logits.chunks_exact(n_experts.max(1)).zip(picks) {
-            match (op.always, ids.split_last_mut(), scores.split_last_mut()) {
-                (Some(always), Some((id, ids)), Some((score, scores))) => {
-                    choose(logits, ids, scores);
-                    (*id, *score) = (always, 1.0);
-                }
-                _ => choose(logits, ids, scores),
-            }
+            let (ids, scores) = Picks::of_router(op.always, ids, scores);
+            choose(logits, ids, scores);
         }
         self.chosen = chosen;
         Ok(())

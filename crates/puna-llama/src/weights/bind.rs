@@ -89,11 +89,22 @@ pub struct Moe {
     pub router: Mat,
     /// Runs for every token.
     pub shared: Dense,
+    /// The routed experts and after them, where it is such an expert too and at the same place, the shared one: one for all
+    /// tokens is one more that each of them picks.
+    all: Vec<Expert>,
+    n_routed: usize,
+}
+
+impl Moe {
     /// The routed experts.
-    pub experts: Vec<Expert>,
-    /// The routed experts and after them the shared one, where it is such an expert too and at the same place: one for all
-    /// tokens is one more that each of them picks. Empty otherwise.
-    pub all: Vec<Expert>,
+    pub fn experts(&self) -> &[Expert] {
+        self.all.get(..self.n_routed).unwrap_or_default()
+    }
+
+    /// The routed experts and the shared one, if that can be among them.
+    pub fn with_shared(&self) -> Option<&[Expert]> {
+        (self.all.len() > self.n_routed).then_some(&self.all)
+    }
 }
 
 impl Weights {
@@ -267,12 +278,13 @@ impl Binder<'_, '_> {
         let plain = |e: &Expert| {
             [e.gate, e.up, e.down].iter().all(|m| m.layout == Layout::OutIn && m.scale.is_none())
         };
-        let mut all = Vec::new();
+        let n_routed = experts.len();
         if beside && experts.iter().chain([&one]).all(plain) {
-            all = with_capacity(experts.len() + 1)?;
-            all.extend(experts.iter().copied().chain([one]));
+            let refused = |_| LlamaError::out_of_memory::<Expert>(n_routed + 1);
+            experts.try_reserve_exact(1).map_err(refused)?;
+            experts.push(one);
         }
-        Ok(Moe { router, shared, experts, all })
+        Ok(Moe { router, shared, all: experts, n_routed })
     }
 }
 

@@ -74,7 +74,7 @@ fn needs<'a>(llama: &'a Llama, vision: Option<&'a Vision>) -> Vec<Need<'a>> {
         if let Some(moe) = moe {
             if experts == DEVICE {
                 needs.push(Need::Router(&moe.router));
-                needs.push(Need::Experts(&moe.experts, config.n_experts_used));
+                needs.push(Need::Experts(moe.experts(), config.n_experts_used));
             }
             if layer != experts {
                 needs.push(Need::Sums);
