@@ -1,4 +1,4 @@
-//! Everything that a change must pass, in one command; the first failure ends it.
+//! Everything that a change must pass, in one command; the first step that fails ends it.
 
 use crate::run::{Result, cargo, run, say};
 use crate::{driver, models, nostd, tidy};
@@ -14,10 +14,10 @@ pub(crate) fn test() -> Result {
     })?;
     step("no_std proof", nostd::nostd)?;
     // Last, so that the runner's own summary is what the output ends with. Builds the command, which the end-to-end
-    // tests run, for the tests of its package; includes the documentation's examples.
+    // tests run, for the tests of its package; includes the documentation's examples. One run shows every failure.
     step("tests", || {
         let mut tests = cargo();
-        tests.args(["test", "--workspace"]);
+        tests.args(["test", "--workspace", "--no-fail-fast"]);
         // Without it Mesa's software driver complains on stderr, once for every device that is opened.
         if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
             tests.env("XDG_RUNTIME_DIR", std::env::temp_dir());
