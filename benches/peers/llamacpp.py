@@ -1,10 +1,10 @@
-"""A model file beside llama.cpp: the same file, the same tokens, in turns on one machine.
+"""A model file beside llama.cpp and candle: the same file, the same tokens, in turns on one machine.
 
     CMAKE_ARGS="-DGGML_NATIVE=ON -DGGML_BLAS=OFF" pip install --no-binary llama-cpp-python llama-cpp-python
     cargo build --release -p puna-cli && cargo build --release -p puna-cpu --example roofline
     cargo xtask synth --like scout --layers 4 --type q4_k_m --out scout4.gguf
     python benches/peers/llamacpp.py scout4.gguf [--threads 1,2] [--shapes 512:64,2048:128] [--rounds 5]
-        [--peers repacked,stored|none] [--json OUT.json]
+        [--peers repacked,stored|none] [--candle PROGRAM] [--json OUT.json]
 
 needs llama-cpp-python (0.3.36 was measured) built for this machine, and numpy; with `--peers none` only Python. llama.cpp
 is measured twice: as it is by default, with weights repacked while they are loaded, and as stored. A round runs every engine once, one after the other,
@@ -15,6 +15,10 @@ clock): decode is held against the bytes of weights that a token reads at the sp
 multiply-adds of a prompt at the speed of the widest products of bytes, or of BF16 pairs where the file is BF16. Nothing
 else may run: llama.cpp's threads spin while they wait for each other, and one busy neighbour stops them all.
 
+candle has no Llama 4; a dense Llama model in GGUF it reads: `--candle` names the program of `benches/peers/candle`, built by
+
+    RUSTFLAGS="-C target-cpu=native" cargo build --release --manifest-path benches/peers/candle/Cargo.toml
+
 Printed are medians over the rounds with least and most, the share of the limit, and for each peer the median and range
 of the rounds' ratios (above 1: puna is faster).
 """
@@ -22,6 +26,7 @@ of the rounds' ratios (above 1: puna is faster).
 import argparse
 import json
 import math
+import os
 import pathlib
 import statistics
 import subprocess
@@ -79,13 +84,13 @@ def serve(path, repacked, context):
 
 
 class Peer:
-    def __init__(self, path, kind, context):
-        command = [sys.executable, __file__, path, "--serve", kind, "--context", str(context)]
+    def __init__(self, name, command, **environment):
         start = time.perf_counter()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, env=os.environ | environment, **pipes)
         if not self.process.stdout.readline().startswith("ready"):
-            sys.exit(f"llama.cpp ({kind}) did not start")
-        self.load = time.perf_counter() - start
+            sys.exit(f"{name} did not start")
+        print(f"{name} loaded the file in {time.perf_counter() - start:.1f} s", flush=True)
 
     def run(self, threads, prompt, decode):
         self.process.stdin.write(f"{threads} {prompt} {decode}\n")
@@ -142,6 +147,7 @@ def main():
     for name, default in (("threads", "1,2"), ("shapes", "512:64,2048:128"), ("peers", "repacked,stored")):
         parser.add_argument(f"--{name}", type=lambda s: s.split(","), default=default.split(","))
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
+    parser.add_argument("--candle", type=pathlib.Path)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--serve", choices=["repacked", "stored"], help=argparse.SUPPRESS)
     parser.add_argument("--context", type=int, help=argparse.SUPPRESS)
@@ -153,11 +159,14 @@ def main():
     puna = Puna(args.binaries, args.model)
     per_token, unit = puna.prefill_work()
     context = max(map(sum, shapes)) + 1
-    peers = {f"llama.cpp {kind}": Peer(args.model, kind, context) for kind in args.peers if kind != "none"}
-    for name, peer in peers.items():
-        print(f"{name} loaded the file in {peer.load:.1f} s", flush=True)
+    serve_it = [sys.executable, __file__, args.model, "--context", str(context), "--serve"]
+    peers = {f"llama.cpp {kind}": [*serve_it, kind] for kind in args.peers if kind != "none"}
+    peers = {name: Peer(name, command) for name, command in peers.items()}
     report = []
     for threads in map(int, args.threads):
+        if args.candle:
+            # Its threads are chosen when it starts.
+            peers["candle"] = Peer("candle", [args.candle, args.model], RAYON_NUM_THREADS=str(threads))
         for prompt, decode in shapes:
             for peer in peers.values():
                 peer.run(threads, prompt, 2)
