@@ -1,5 +1,6 @@
 // ExpertFfn for many rows: sorts the picks by expert and cuts each expert's picks into tiles of at most `tile` rows.
-// One workgroup. The order of an expert's picks may differ from run to run: nothing that is computed depends on it.
+// Writes the grids of the products too, so that no workgroup is dispatched for a tile that there is not. One workgroup.
+// The order of an expert's picks may differ from run to run: nothing that is computed depends on it.
 #import route/plan
 
 // What a workgroup's memory holds by WebGPU's default limits, with room for the scan.
@@ -13,6 +14,11 @@ struct Params {
     // First pick in `ids`; where the sorted picks begin in `plan`.
     pick_base: u32,
     sorted_base: u32,
+    // Grids, and the columns of each: its workgroups a tile.
+    n_grids: u32,
+    unused_0: u32,
+    unused_1: u32,
+    columns: array<vec4<u32>, PLAN_GRIDS / 4u>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -54,6 +60,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     if lane == LANES - 1u {
         plan[0] = at.y + sum.y;
+        for (var g = 0u; g < min(params.n_grids, PLAN_GRIDS); g++) {
+            plan[4u + 3u * g] = params.columns[g / 4u][g % 4u];
+            plan[5u + 3u * g] = at.y + sum.y;
+            plan[6u + 3u * g] = 1u;
+        }
     }
     for (var e = begin; e < to; e++) {
         let n = atomicLoad(&counts[e]);

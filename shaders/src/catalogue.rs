@@ -107,8 +107,12 @@ impl Kernel {
     pub const MOST_EXPERTS: usize = 1024;
     /// Experts that [`Kernel::RouteRow`] has room for.
     pub const ROUTE_EXPERTS: usize = 32;
+    /// Grids of indirect dispatches that [`Kernel::SortPicks`] writes at most.
+    pub const PLAN_GRIDS: usize = 16;
+    /// Word of the plan at which these begin, of three words each: columns, tiles, one.
+    pub const PLAN_AT: usize = 4;
     /// Words of the plan before its tiles of three words each.
-    pub const PLAN_HEAD: usize = 4;
+    pub const PLAN_HEAD: usize = Self::PLAN_AT + 3 * Self::PLAN_GRIDS;
 
     /// Query slots of a slice of attention.
     pub const ATTEND_QUERIES: usize = 8;

@@ -22,6 +22,8 @@ pub struct Options {
     pub buffer_limit: Option<u64>,
     /// Compute matrix products in this tier and no other; the best that works if not given.
     pub tier: Option<Tier>,
+    /// Let the GPU itself count the workgroups of experts' products; where it can, if not given.
+    pub indirect: Option<bool>,
 }
 
 impl Options {
@@ -56,6 +58,13 @@ impl Options {
 }
 
 impl Options {
+    /// Whether the GPU itself counts the workgroups of experts' products, by indirect dispatch. Where the adapter cannot,
+    /// and where it must not, as many are dispatched as there can be.
+    pub fn indirect(mut self, yes: bool) -> Self {
+        self.indirect = Some(yes);
+        self
+    }
+
     /// Forces a tier of kernels: opening fails where the adapter cannot do it.
     pub fn tier(mut self, tier: Tier) -> Self {
         self.tier = Some(tier);
@@ -114,7 +123,11 @@ impl AdapterInfo {
 }
 
 fn instance() -> wgpu::Instance {
-    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // wgpu would put a dispatch of its own before each indirect one, to check its grid. Ours are bounded by the kernel that
+    // writes them: `route/sort`.
+    descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
+    wgpu::Instance::new(descriptor)
 }
 
 /// All adapters of this machine, in a stable order.
@@ -141,6 +154,8 @@ pub(crate) struct Context {
     pub(crate) align: u64,
     /// The driver computes on the CPU.
     pub(crate) software: bool,
+    /// Kernels may write the grids of dispatches.
+    pub(crate) indirect: bool,
     /// How matrix products are computed.
     pub(crate) tier: Tier,
     /// Multiple that the offset of a window of uniforms must be; `None` where they cannot be bound in windows.
@@ -230,6 +245,8 @@ impl Context {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| keep(&uncaptured, error.to_string())));
 
         let (info, limits) = (AdapterInfo::new(0, adapter), device.limits());
+        let able = adapter.get_downlevel_capabilities().flags;
+        let able = able.contains(wgpu::DownlevelFlags::INDIRECT_EXECUTION);
         let limit = |asked: Option<u64>, offered: u64| {
             let below = offered.min(asked.unwrap_or(u64::MAX).max(4096));
             // Whole alignment units, and byte addresses of 32 bits.
@@ -256,6 +273,7 @@ impl Context {
             max_buffer,
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
             software: info.software,
+            indirect: able && options.indirect.unwrap_or(true),
             tier: Tier::Thread,
             uniform_align: windows.then_some(uniform_align),
             pipelines: Pipelines::new(&device),

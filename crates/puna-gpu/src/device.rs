@@ -123,6 +123,16 @@ impl GpuDevice {
         self.ctx.pipelines.len()
     }
 
+    /// The first words of the last plan of experts' picks.
+    #[cfg(test)]
+    pub(crate) fn plan(&mut self, words: usize) -> Vec<u32> {
+        let recorder = self.recorder.get_mut().unwrap();
+        let plan = recorder.scratch(&self.ctx, crate::recorder::Scratch::Plan, words).unwrap();
+        let mut values = vec![0.0; words];
+        recorder.read(&self.ctx, &plan, 0, &mut values).unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    }
+
     /// A panic while recording leaves at worst an op half recorded; what was recorded before it is whole.
     fn lock(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)

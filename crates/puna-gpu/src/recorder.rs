@@ -36,6 +36,21 @@ pub struct Counts {
     pub weight_bytes: u64,
 }
 
+/// The workgroups of a dispatch.
+#[derive(Clone, Debug)]
+pub(crate) enum Grid {
+    /// So many in each direction.
+    Direct(u32, u32),
+    /// As a kernel writes them: three words of a buffer, from this byte on.
+    Indirect(wgpu::Buffer, u64),
+}
+
+impl From<(u32, u32)> for Grid {
+    fn from((x, y): (u32, u32)) -> Self {
+        Grid::Direct(x, y)
+    }
+}
+
 /// A recorded command.
 #[derive(Debug)]
 enum Step {
@@ -45,7 +60,7 @@ enum Step {
         pipeline: Arc<Pipeline>,
         group: wgpu::BindGroup,
         params: u32,
-        grid: (u32, u32),
+        grid: Grid,
     },
     Copy {
         source: wgpu::Buffer,
@@ -67,7 +82,7 @@ pub(crate) enum Scratch {
     State,
     /// Weighted sums of parts of attention.
     Sums,
-    /// Picks sorted by expert.
+    /// Picks sorted by expert, and grids of dispatches.
     Plan,
 }
 
@@ -169,7 +184,7 @@ impl Recorder {
         kernel: Kernel,
         params: &[u32],
         spans: &[Span<'_>],
-        grid: (u32, u32),
+        grid: impl Into<Grid>,
         work: u64,
     ) -> Result<(), DeviceError> {
         let pipeline = ctx.pipelines.get(ctx, kernel)?;
@@ -179,7 +194,7 @@ impl Recorder {
         self.data.resize(at, 0);
         self.data.extend_from_slice(bytemuck::cast_slice(params));
         self.data.resize(at + PARAM_BYTES as usize, 0);
-        let (op, params) = (self.op, at as u32);
+        let (op, params, grid) = (self.op, at as u32, grid.into());
         self.steps.push(Step::Dispatch { op, kernel, pipeline, group, params, grid });
         self.counts.dispatches += 1;
         let others = [self.arena.id, ctx.nothing.id, ctx.unused.id];
@@ -294,7 +309,11 @@ impl Recorder {
             let id = buffer.id;
             self.release(id);
         }
-        let buffer = ctx.buffer("scratch", bytes, STORAGE)?;
+        let mut usage = STORAGE;
+        if matches!(which, Scratch::Plan) && ctx.indirect {
+            usage |= wgpu::BufferUsages::INDIRECT;
+        }
+        let buffer = ctx.buffer("scratch", bytes, usage)?;
         self.scratch[slot] = Some(buffer.clone());
         Ok(buffer)
     }
@@ -325,7 +344,10 @@ impl Recorder {
                     pass.set_pipeline(&pipeline.raw);
                     pass.set_bind_group(0, &self.params, &[params]);
                     pass.set_bind_group(1, &group, &[]);
-                    pass.dispatch_workgroups(grid.0, grid.1, 1);
+                    match grid {
+                        Grid::Direct(x, y) => pass.dispatch_workgroups(x, y, 1),
+                        Grid::Indirect(buffer, at) => pass.dispatch_workgroups_indirect(&buffer, at),
+                    }
                 }
                 Step::Copy { source, at, to, to_at, bytes } => {
                     pass = None;

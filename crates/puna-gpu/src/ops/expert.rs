@@ -1,13 +1,14 @@
 //! [`ExpertFfn`], without reading the picks back: kernels look up, for each pick, where its expert's matrices are.
 //!
 //! A few picks are computed one by one. Many are first sorted by expert, and cut into tiles of rows that share a matrix.
-//! The number of tiles is known to the GPU alone: so many workgroups are dispatched as there can be tiles, and the last
-//! ones, at most as many as there are experts, find nothing to do. (An indirect dispatch would save these, but wgpu puts
-//! a dispatch of its own before each to check its arguments.)
+//! The number of tiles is known to the GPU alone, and the kernel that sorts writes it down as the grid of the products that
+//! follow. Where a dispatch cannot be indirect, there are as many workgroups as there can be tiles, and the last ones, at
+//! most as many as there are experts, find nothing to do. Picks that are computed one by one need no such count.
 //!
 //! Experts whose matrices fit into one binding together share a dispatch; the others follow in further dispatches, each
 //! of which leaves the picks of absent experts alone.
 
+use super::expert_plan::Plan;
 use super::experts_bound::{Group, groups};
 use super::matmul::{self, FEW_ROWS, Params, Part, offset, product_kernel};
 use super::swiglu::fusable;
@@ -32,14 +33,6 @@ struct Batch<'a> {
     plan: Option<Plan>,
 }
 
-struct Plan {
-    buffer: Operand,
-    /// At most so many tiles.
-    tiles: usize,
-    /// First of the sorted picks.
-    sorted: u32,
-}
-
 impl Batch<'_> {
     fn picks(&self) -> usize {
         self.rows * self.top_k
@@ -50,6 +43,12 @@ impl Batch<'_> {
 pub(crate) fn tiled(experts: &[Expert]) -> bool {
     let one = |e: &Expert| fusable(&e.gate, &e.up) && e.down.layout == Layout::OutIn;
     experts.len() <= Kernel::MOST_EXPERTS && experts.iter().all(one)
+}
+
+/// Workgroups that a tile of picks takes.
+fn columns(group: &Group, job: Job, tier: Tier) -> u32 {
+    let rows = group.places.first().map_or(0, |place| place.rows);
+    (rows as u32).div_ceil(tier.outputs(job, Shape::Tile))
 }
 
 /// The tier of all products of a layer's experts, with rows that begin at these elements.
@@ -90,7 +89,14 @@ impl Ops<'_> {
             let (ids, scores) = (ids.skip_rows(first), scores.skip_rows(first));
             let tier = tier_of(self.ctx.tier, &[x.offset], hidden, n_ff);
             let plan = match tiled && picks >= op.experts.len().max(FEW_ROWS) {
-                true => Some(self.sort(&ids, n, (picks, tier.tile()), op.experts.len())?),
+                true => {
+                    let of = |groups: &[Group], job| {
+                        groups.iter().map(|g| columns(g, job, tier)).collect::<Vec<_>>()
+                    };
+                    let mut grids = of(&downs, Job::ExpertDown);
+                    grids.extend(firsts.iter().flat_map(|groups| of(groups, Job::ExpertSwiGlu)));
+                    Some(self.sort(&ids, n, (picks, tier.tile()), op.experts.len(), grids)?)
+                }
                 false => None,
             };
             let batch = Batch { rows: n, top_k, ids: &ids, scores: &scores, tier, plan };
@@ -111,24 +117,6 @@ impl Ops<'_> {
             self.down(&downs, &batch, &gate, &out)?;
         }
         Ok(())
-    }
-
-    /// Sorts the picks of a chunk by expert.
-    fn sort(
-        &mut self,
-        ids: &Operand,
-        rows: usize,
-        (picks, tile): (usize, u32),
-        experts: usize,
-    ) -> Result<Plan, DeviceError> {
-        let tiles = picks / tile as usize + experts.min(picks);
-        let sorted = Kernel::PLAN_HEAD + 3 * tiles;
-        let buffer = Operand::new(self.rec.scratch(self.ctx, Scratch::Plan, sorted + picks)?, 1);
-        let (ids, pick_base) = ids.span(self.ctx, rows);
-        let params = [picks as u32, experts as u32, tile, pick_base, sorted as u32];
-        let spans = [ids, Span::whole(&buffer.buffer)];
-        self.rec.dispatch(self.ctx, Kernel::SortPicks, &params, &spans, (1, 1), picks as u64)?;
-        Ok(Plan { buffer, tiles, sorted: sorted as u32 })
     }
 
     /// The last products: `gate` has a row for each pick.
@@ -272,7 +260,11 @@ impl Ops<'_> {
         };
         let tier = batch.tier;
         let kernel = product_kernel(format(OP, mat.dtype)?, aligned, job, shape, tier);
-        let grid = ((place.rows as u32).div_ceil(tier.outputs(job, shape)), tiles as u32);
+        let columns = (place.rows as u32).div_ceil(tier.outputs(job, shape));
+        let grid = match &batch.plan {
+            Some(plan) => plan.grid(ctx, columns),
+            None => (columns, tiles as u32).into(),
+        };
         let arena = self.rec.arena();
         let table = Span::whole(&arena);
         let work = (picks * mat.n_in * place.rows * group.mats.len()) as u64;

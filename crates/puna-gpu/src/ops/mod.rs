@@ -6,6 +6,7 @@ mod attend_all;
 mod copy_rows;
 mod embed;
 pub(crate) mod expert;
+mod expert_plan;
 mod experts_bound;
 mod gelu;
 pub(crate) mod kv_append;

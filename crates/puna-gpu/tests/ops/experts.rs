@@ -4,6 +4,7 @@ use crate::pair::{Gaps, Pair, tolerance};
 use crate::rows::{LOOSE, TIGHT, formats};
 use puna_core::ops::{ExpertFfn, Picks, Route};
 use puna_core::{DType, Elem, Expert, Layout, Mat, Rows};
+use puna_gpu::interop::{self, wgpu};
 use puna_gpu::{GpuDevice, Options, Tier};
 
 fn picks(pair: &mut Pair, n: usize, top_k: usize) -> Picks {
@@ -104,6 +105,41 @@ fn every_tier() {
         }
         layer(&mut Pair::in_tier(tier, 12), Place::Apart(DType::Q6_K), 3, (256, 256), false);
         layer(&mut Pair::in_tier(tier, 13), Place::Stacked(DType::F8E4M3), 3, (40, 24), true);
+    }
+}
+
+/// Rows that all go to one expert, or to a few of many, with workgroups counted by the GPU and not; and on a device of the
+/// application's, where wgpu checks what the GPU counted.
+#[test]
+fn uneven_choices() {
+    const COUNT: usize = 7;
+    let (hidden, n_ff) = (64, 96);
+    let shared = || {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
+        let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).unwrap();
+        interop::from_wgpu(&adapter, device, queue, &Options::new()).unwrap()
+    };
+    let open = |indirect| GpuDevice::open(&Options::new().indirect(indirect)).unwrap();
+    for gpu in [open(true), open(false), shared()] {
+        let pair = &mut Pair::on(Box::new(gpu), 21);
+        let experts = experts(pair, Place::Stacked(DType::Q8_0), COUNT, hidden, n_ff);
+        // Input e is the logit of expert e.
+        let identity = (0..COUNT * hidden).map(|i| if i / hidden == i % hidden { 1.0f32 } else { 0.0 });
+        let weight = pair.load(identity.flat_map(f32::to_le_bytes).collect());
+        let router = Mat::plain(weight, DType::F32, COUNT, hidden);
+        for (n, top_k, always) in [(33, 1, None), (20, 2, Some(6))] {
+            for to in [&[3][..], &[0, 5], &[1, 1, 1, 4]] {
+                let (x, out) = (pair.rows(n, hidden), pair.rows(n, hidden));
+                for r in 0..n {
+                    pair.write(x.buf, x.offset + r * hidden + to[r % to.len()], &[3.0]);
+                }
+                let picks = picks(pair, n, top_k);
+                pair.issue(Route { x, router: &router, always, picks });
+                pair.issue(ExpertFfn { x, experts: &experts, picks, out });
+                pair.same(&out, tolerance::EXPONENTIAL, &format!("{n} rows to {to:?}, top {top_k}"));
+            }
+        }
     }
 }
 
