@@ -30,10 +30,15 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+#if PACKED
+// In units of such vectors: what `pack_rows` writes, three for each 32 values.
+@group(1) @binding(1) var<storage, read> x: array<vec4<u32>>;
+#else
 #if VECTORS
 // Bases and strides are multiples of 4.
 @group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
 #else
 @group(1) @binding(1) var<storage, read> x: array<f32>;
+#endif
 #endif
 @group(1) @binding(2) var<storage, read_write> out: array<f32>;

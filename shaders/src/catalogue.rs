@@ -40,6 +40,12 @@ pub enum Kernel {
     /// `[n_out, n_in]`: grid `(ceil(n_out / outputs), rows or tiles)`, with [`Tier::outputs`] and [`Tier::tile`].
     #[expect(missing_docs, reason = "see the enum, and the types")]
     Product { format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier },
+    /// `matmul/packed_tile`, a tile of rows by a matrix of a block format, stored `[n_out, n_in]`, in products of packed signed
+    /// bytes: grid as [`Kernel::Product`] in [`Tier::Shared`]. It reads what [`Kernel::PackRows`] writes.
+    #[expect(missing_docs, reason = "see the enum, and the types")]
+    Packed { format: Format, aligned: bool, job: Job },
+    /// `matmul/pack_rows`: grid `(ceil(span / 8), ceil(blocks / span))`, of blocks of 32 values.
+    PackRows,
     /// `matmul/lanes_row` and `lanes_tile` of [`Tier::Lanes`] for weights and activations in windows of uniforms, stored
     /// `[n_out, n_in]`: grid `(ceil(outputs of a window / 8), rows or rows of a window / 4)`. `two` is [`Job::SwiGlu`],
     /// otherwise it is [`Job::MatMul`], with factors, bias or sums only if `extra`.
@@ -125,6 +131,9 @@ impl Kernel {
     /// Parts of the keys that [`Kernel::AttendMerge`] joins at most.
     pub const ATTEND_PARTS: usize = 64;
 
+    /// Words that [`Kernel::PackRows`] writes for each 32 values.
+    pub const PACKED_WORDS: usize = 12;
+
     /// Bytes of a window of uniforms, as by WebGPU's default limits.
     pub const WINDOW: u64 = 1 << 16;
     /// Windows of weights that [`Kernel::Windows`] binds, and windows of activations of a tile of rows.
@@ -146,7 +155,7 @@ impl Kernel {
         let mut all =
             Vec::from([Kernel::RmsNormLanes, Combine, Kernel::Add, TopK, AttendMerge, AttendAll, SampleTopK]);
         all.extend([false, true].map(|eight| QkPrepare { eight }));
-        all.extend([Kernel::SortPicks, Kernel::SumPicks]);
+        all.extend([Kernel::SortPicks, Kernel::SumPicks, Kernel::PackRows]);
         all.extend([Gelu, AddRows, Rope2d, PixelShuffle]);
         all.extend([false, true].into_iter().flat_map(|wide| [RmsNorm { wide }, LayerNorm { wide }]));
         for (f16, odd) in [(false, false), (true, false), (true, true)] {
@@ -184,6 +193,9 @@ impl Kernel {
                         extra,
                     }));
                 }
+                if !format.plain {
+                    all.extend(Job::ALL.map(|job| Kernel::Packed { format, aligned, job }));
+                }
                 if format.plain {
                     all.push(Kernel::MatMulInOut { format, aligned });
                     all.push(Kernel::RouteRow { format, aligned });
@@ -216,6 +228,8 @@ impl Kernel {
                 (Tier::Shared | Tier::Subgroup, Shape::Row) => "matmul/shared_row",
                 (Tier::Shared | Tier::Subgroup, Shape::Tile) => "matmul/shared_tile",
             },
+            Kernel::Packed { .. } => "matmul/packed_tile",
+            Kernel::PackRows => "matmul/pack_rows",
             Kernel::Windows { shape: Shape::Row, .. } => "matmul/lanes_row",
             Kernel::Windows { shape: Shape::Tile, .. } => "matmul/lanes_tile",
             Kernel::RmsNormLanes => "norm/rms_norm_lanes",
@@ -267,6 +281,7 @@ impl Kernel {
             Kernel::EmbedRows { format, aligned }
             | Kernel::RouteRow { format, aligned }
             | Kernel::Product { format, aligned, .. }
+            | Kernel::Packed { format, aligned, .. }
             | Kernel::Windows { format, aligned, .. } => Some((format, aligned, false)),
             Kernel::MatMulInOut { format, aligned } => Some((format, aligned, true)),
             Kernel::ExpertGateUp { format, aligned, in_out }
@@ -296,6 +311,16 @@ impl Kernel {
                 ("SUBGROUPS", matches!(tier, Tier::Subgroup)),
                 ("VECTORS", !matches!(tier, Tier::Thread)),
                 ("STAGED", tier.shared() && shape == Shape::Row),
+            ],
+            Kernel::Packed { format, job, .. } => [
+                ("TWO", job.two()),
+                ("EXPERT", job.expert()),
+                ("BACK", job == Job::ExpertDown),
+                ("TILED", true),
+                ("PACKED", true),
+                ("HALVES", format.halves),
+                ("LOW", format.low),
+                ("", false),
             ],
             Kernel::Windows { shape, two, extra, .. } => [
                 ("TWO", two),
@@ -327,6 +352,9 @@ impl Kernel {
         }
         if let Kernel::Product { job, tier, .. } = self {
             name += &format!(" {} {}", job.name(), tier.name());
+        }
+        if let Kernel::Packed { job, .. } = self {
+            name += &format!(" {}", job.name());
         }
         if let Kernel::Windows { two, .. } = self {
             name += if *two { " swiglu windows" } else { " matmul windows" };
@@ -377,17 +405,22 @@ impl Kernel {
             // x, weight, out
             Kernel::RmsNorm { .. } => &[Read, Read, ReadWrite],
             // weights, x, out, scales, bias
-            Kernel::MatMulInOut { .. } | Kernel::Product { job: Job::MatMul, .. } => {
-                &[Read, Read, ReadWrite, Read, Read]
-            }
+            Kernel::MatMulInOut { .. }
+            | Kernel::Product { job: Job::MatMul, .. }
+            | Kernel::Packed { job: Job::MatMul, .. } => &[Read, Read, ReadWrite, Read, Read],
             // gate, x, out, up
-            Kernel::Product { job: Job::SwiGlu, .. } => &[Read, Read, ReadWrite, Read],
+            Kernel::Product { job: Job::SwiGlu, .. } | Kernel::Packed { job: Job::SwiGlu, .. } => {
+                &[Read, Read, ReadWrite, Read]
+            }
             // gate, x, out, up, table of experts, picks or their plan, scores
-            Kernel::Product { job: Job::ExpertSwiGlu, .. } => {
+            Kernel::Product { job: Job::ExpertSwiGlu, .. }
+            | Kernel::Packed { job: Job::ExpertSwiGlu, .. } => {
                 &[Read, Read, ReadWrite, Read, Read, Read, Read]
             }
             // weights, x, out, scales, table of experts, picks or their plan
-            Kernel::Product { job: Job::ExpertDown, .. } => &[Read, Read, ReadWrite, Read, Read, Read],
+            Kernel::Product { job: Job::ExpertDown, .. } | Kernel::Packed { job: Job::ExpertDown, .. } => {
+                &[Read, Read, ReadWrite, Read, Read, Read]
+            }
             // x, weight, out
             Kernel::RmsNormLanes => &[Uniform, Uniform, ReadWrite],
             // x, angles per position, facts of the rows
@@ -411,7 +444,7 @@ impl Kernel {
             // x, table or angles
             Kernel::AddRows | Kernel::Rope2d => &[ReadWrite, Read],
             // x, out
-            Kernel::PixelShuffle | Kernel::SampleTopK => &[Read, ReadWrite],
+            Kernel::PackRows | Kernel::PixelShuffle | Kernel::SampleTopK => &[Read, ReadWrite],
             // up, gate
             Kernel::Combine => &[Read, ReadWrite],
             // from, to

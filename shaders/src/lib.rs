@@ -11,7 +11,8 @@
 //! 16 KiB of workgroup memory; subgroups are used only by the tiers that say so. Weights are byte-addressed, so that GGUF
 //! blocks of any alignment are read in place.
 //!
-//! Matrix products come in tiers, for drivers that compute on a CPU and for GPUs, with and without subgroups: [`Tier`].
+//! Matrix products come in tiers, for drivers that compute on a CPU and for GPUs, with and without subgroups: [`Tier`]. For
+//! GPUs, tiles of rows have a form in packed 8-bit integers too: [`Kernel::Packed`].
 //! Norms take a workgroup a row; attention shares tiles of keys and values among the queries of a workgroup.
 //! [`Tier::Lanes`] has attention of its own, without barriers, for software drivers.
 //!

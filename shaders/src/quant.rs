@@ -11,14 +11,28 @@ pub struct Format {
     pub block_bytes: usize,
     /// Values are stored one by one: rows of any length, and matrices stored `[n_in, n_out]`, are possible.
     pub plain: bool,
+    /// 16 values have a scale of their own; of other blocks, no less than 32.
+    pub halves: bool,
+    /// Values are a scale times a number and something added to it.
+    pub low: bool,
 }
 
 const fn plain(stem: &'static str, value_bytes: usize) -> Format {
-    Format { stem, block_len: 8, block_bytes: 8 * value_bytes, plain: true }
+    Format { stem, block_len: 8, block_bytes: 8 * value_bytes, plain: true, halves: false, low: false }
 }
 
 const fn blocks(stem: &'static str, block_len: usize, block_bytes: usize) -> Format {
-    Format { stem, block_len, block_bytes, plain: false }
+    Format { stem, block_len, block_bytes, plain: false, halves: false, low: false }
+}
+
+impl Format {
+    const fn halves(self) -> Self {
+        Format { halves: true, ..self }
+    }
+
+    const fn low(self) -> Self {
+        Format { low: true, ..self }
+    }
 }
 
 /// All formats with shaders.
@@ -27,16 +41,16 @@ pub const FORMATS: [Format; 17] = [
     plain("f16", 2),
     plain("bf16", 2),
     plain("f8_e4m3", 1),
-    blocks("q4_0", 32, 18),
-    blocks("q4_1", 32, 20),
-    blocks("q5_0", 32, 22),
-    blocks("q5_1", 32, 24),
+    blocks("q4_0", 32, 18).low(),
+    blocks("q4_1", 32, 20).low(),
+    blocks("q5_0", 32, 22).low(),
+    blocks("q5_1", 32, 24).low(),
     blocks("q8_0", 32, 34),
-    blocks("q2_k", 256, 84),
-    blocks("q3_k", 256, 110),
-    blocks("q4_k", 256, 144),
-    blocks("q5_k", 256, 176),
-    blocks("q6_k", 256, 210),
+    blocks("q2_k", 256, 84).halves().low(),
+    blocks("q3_k", 256, 110).halves().low(),
+    blocks("q4_k", 256, 144).low(),
+    blocks("q5_k", 256, 176).low(),
+    blocks("q6_k", 256, 210).halves(),
     blocks("iq4_nl", 32, 18),
     blocks("iq4_xs", 256, 136),
     blocks("mxfp4", 32, 17),

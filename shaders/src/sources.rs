@@ -35,6 +35,8 @@ files![
     "matmul/lanes_tile",
     "matmul/multiply_in_out",
     "matmul/out_in",
+    "matmul/pack_rows",
+    "matmul/packed_tile",
     "matmul/params",
     "matmul/shared_row",
     "matmul/shared_tile",

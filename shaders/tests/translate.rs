@@ -102,6 +102,9 @@ fn spirv_val(words: &[u32]) -> Option<Result<(), String>> {
     Some(if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) })
 }
 
+/// The first word of SPIR-V's `OpSDot` with a format of packed vectors.
+const DOT: u32 = 6 << 16 | 4450;
+
 /// MSL and HLSL have no compiler here; SPIR-V is validated where `spirv-val` is installed, which `cargo xtask test` sees to.
 #[test]
 fn translates_to_every_backend() {
@@ -116,6 +119,22 @@ fn translates_to_every_backend() {
         if let Some(result) = spirv_val(&words) {
             result.unwrap_or_else(|e| panic!("{name}: spirv-val: {e}"));
             validated += 1;
+        }
+        if matches!(kernel, Kernel::Packed { .. }) {
+            // With the processor's own instruction, and where there is none.
+            assert!(words.contains(&DOT), "{name}");
+            let capabilities = Some([spv::Capability::Shader].into_iter().collect());
+            let options = spv::Options { lang_version: (1, 3), capabilities, ..Default::default() };
+            let without = spv::write_vec(&module, &info, &options, None).unwrap();
+            assert!(!without.contains(&DOT), "{name}");
+            if let Some(result) = spirv_val(&without) {
+                result.unwrap_or_else(|e| panic!("{name}: spirv-val: {e}"));
+            }
+            let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_4, ..Default::default() };
+            let pipeline = hlsl::PipelineOptions::default();
+            let mut text = String::new();
+            hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None).unwrap();
+            assert!(text.contains("dot4add_i8packed"), "{name}");
         }
         let options =
             msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };

@@ -8,6 +8,20 @@ use puna_shaders::{Kernel, Tier};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// When products of many rows are in packed 8-bit integers: activations are rounded to a 127th of the largest of 32, for
+/// weights of a block format, in the tiers for GPUs. Everything else is F32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Packed {
+    /// Never.
+    Never,
+    /// If they give what they should and take less time than F32 on this adapter, by a small product when it is opened. The
+    /// default, but for drivers that compute on a CPU: there it is `Never`.
+    Faster,
+    /// Always: opening fails where they do not give what they should.
+    Always,
+}
+
 /// How to open a GPU.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -24,6 +38,8 @@ pub struct Options {
     pub tier: Option<Tier>,
     /// Let the GPU itself count the workgroups of experts' products; where it can, if not given.
     pub indirect: Option<bool>,
+    /// Whether many rows may be rounded to bytes for their products; by the adapter, if not given.
+    pub packed: Option<Packed>,
 }
 
 impl Options {
@@ -62,6 +78,12 @@ impl Options {
     /// and where it must not, as many are dispatched as there can be.
     pub fn indirect(mut self, yes: bool) -> Self {
         self.indirect = Some(yes);
+        self
+    }
+
+    /// Whether many rows are rounded to 8 bits and multiplied by block-quantised weights in packed integers.
+    pub fn packed(mut self, packed: Packed) -> Self {
+        self.packed = Some(packed);
         self
     }
 
@@ -154,6 +176,8 @@ pub(crate) struct Context {
     pub(crate) align: u64,
     /// The driver computes on the CPU.
     pub(crate) software: bool,
+    /// Tiles of rows are multiplied by block formats in packed bytes.
+    pub(crate) packed: bool,
     /// Kernels may write the grids of dispatches.
     pub(crate) indirect: bool,
     /// How matrix products are computed.
@@ -273,6 +297,7 @@ impl Context {
             max_buffer,
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
             software: info.software,
+            packed: false,
             indirect: able && options.indirect.unwrap_or(true),
             tier: Tier::Thread,
             uniform_align: windows.then_some(uniform_align),

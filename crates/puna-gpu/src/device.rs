@@ -1,9 +1,9 @@
 //! The GPU as a device.
 
 use crate::buffer::{Buffer, Stored, f32_rows};
-use crate::context::{Context, Options, STORAGE};
+use crate::context::{Context, Options, Packed, STORAGE};
 use crate::error::OpenError;
-use crate::ops::Ops;
+use crate::ops::{Ops, matmul};
 use crate::pipeline::Compiler;
 use crate::profile::Profiler;
 use crate::recorder::{Counts, Recorder};
@@ -11,7 +11,7 @@ use crate::tier::{self, TierReport};
 use crate::traffic::{self, Traffic};
 use crate::weights::Weights;
 use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Place, Region, Rows, Weight};
-use puna_shaders::{Tier, quant};
+use puna_shaders::quant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A GPU that computes every op in WGSL.
@@ -42,18 +42,19 @@ impl GpuDevice {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_async(options: &Options) -> Result<Self, OpenError> {
-        Self::with_context(Context::open(options).await?, options.tier)
+        Self::with_context(Context::open(options).await?, options)
     }
 
     /// With the first tier that works, or with the one that is asked for.
-    pub(crate) fn with_context(mut ctx: Context, asked: Option<Tier>) -> Result<Self, OpenError> {
+    pub(crate) fn with_context(mut ctx: Context, options: &Options) -> Result<Self, OpenError> {
         let mut rejected = Vec::new();
-        for tier in tier::candidates(&ctx, asked) {
+        for tier in tier::candidates(&ctx, options.tier) {
             ctx.tier = tier;
             let mut device = Self::plain(ctx)?;
             match tier::self_test(&mut device) {
                 Ok(()) => {
-                    device.tiers = TierReport { used: tier, rejected };
+                    device.tiers.rejected = rejected;
+                    device.choose_packed(options.packed)?;
                     device.forget();
                     return Ok(device);
                 }
@@ -69,12 +70,42 @@ impl GpuDevice {
         Err(OpenError::NoTier { tried: tried.collect::<Vec<_>>().join("; ") })
     }
 
+    /// Multiplies tiles of rows in packed bytes, or says why not.
+    fn choose_packed(&mut self, wish: Option<Packed>) -> Result<(), OpenError> {
+        let default = if self.ctx.software { Packed::Never } else { Packed::Faster };
+        let wish = wish.unwrap_or(default);
+        self.tiers.packed = match wish {
+            Packed::Never => Err(String::from("not wanted")),
+            _ if !self.tiers.used.shared() => Err(format!("not in the tier {}", self.tiers.used.name())),
+            _ => tier::packed(self, wish == Packed::Faster),
+        };
+        self.set_packed(self.tiers.packed.is_ok());
+        match &self.tiers.packed {
+            Err(why) if wish == Packed::Always => {
+                Err(OpenError::NoTier { tried: format!("packed bytes: {why}") })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The driver computes on a CPU.
+    pub(crate) fn software(&self) -> bool {
+        self.ctx.software
+    }
+
+    /// Whether tiles of rows are multiplied in packed bytes; before anybody shares the context.
+    pub(crate) fn set_packed(&mut self, packed: bool) {
+        if let Some(ctx) = Arc::get_mut(&mut self.ctx) {
+            ctx.packed = packed;
+        }
+    }
+
     fn plain(ctx: Context) -> Result<Self, OpenError> {
         let recorder = Recorder::new(&ctx);
         let refused =
             |e: DeviceError| OpenError::Refused { adapter: ctx.name.clone(), reason: e.to_string() };
         let recorder = Mutex::new(recorder.map_err(refused)?);
-        let tiers = TierReport { used: ctx.tier, rejected: Vec::new() };
+        let tiers = TierReport { used: ctx.tier, rejected: Vec::new(), packed: Err(String::new()) };
         Ok(GpuDevice { ctx: Arc::new(ctx), weights: Vec::new(), buffers: Vec::new(), recorder, tiers })
     }
 
@@ -160,7 +191,11 @@ impl Device for GpuDevice {
         let formats = DType::ALL.into_iter().filter(|t| quant::by_name(t.name()).is_some());
         let mut info = DeviceInfo::default();
         info.name = format!("gpu {}", self.ctx.name);
-        info.kernels = formats.map(|t| (t, tier::described(self.tiers.used))).collect();
+        let packed = |t: &DType| {
+            let format = quant::by_name(t.name());
+            format.is_some_and(|f| matmul::packs(self.ctx.packed, f, self.tiers.used))
+        };
+        info.kernels = formats.map(|t| (t, tier::described(self.tiers.used, packed(&t)))).collect();
         info
     }
 

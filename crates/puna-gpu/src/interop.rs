@@ -18,7 +18,7 @@ pub fn from_wgpu(
     queue: wgpu::Queue,
     options: &Options,
 ) -> Result<GpuDevice, OpenError> {
-    GpuDevice::with_context(Context::from_wgpu(adapter, device, queue, options), options.tier)
+    GpuDevice::with_context(Context::from_wgpu(adapter, device, queue, options), options)
 }
 
 /// The wgpu device and queue that a device works on: for work of the application's own beside it.

@@ -39,6 +39,8 @@ pub enum Need<'a> {
 pub(crate) struct Ways {
     pub(crate) tier: Tier,
     pub(crate) windows: Option<u64>,
+    /// Tiles of rows are multiplied in packed bytes.
+    pub(crate) packed: bool,
 }
 
 /// The kernels for these needs on a device, each once. Of formats without shaders there are none.
@@ -61,7 +63,7 @@ pub(crate) fn kernels(ways: Ways, needs: &[Need<'_>]) -> Vec<Kernel> {
                     all.push(Kernel::RouteRow { format, aligned });
                 }
             }
-            Need::Experts(experts, top_k) => routed(tier, experts, top_k, &mut all),
+            Need::Experts(experts, top_k) => routed(ways, experts, top_k, &mut all),
             Need::Text { hidden, head_dim, kv } => {
                 let norm = rms_norm::kernel(hidden, ways.windows);
                 all.extend([norm, qk_prepare::kernel(tier), Kernel::SampleTopK]);
@@ -80,6 +82,9 @@ pub(crate) fn kernels(ways: Ways, needs: &[Need<'_>]) -> Vec<Kernel> {
             }
         }
     }
+    if all.iter().any(|kernel| matches!(kernel, Kernel::Packed { .. })) {
+        all.push(Kernel::PackRows);
+    }
     let mut seen = std::collections::HashSet::new();
     all.retain(|kernel| seen.insert(*kernel));
     all
@@ -92,8 +97,8 @@ fn stored(mat: &Mat) -> Option<(Format, bool)> {
     Some((format, whole && format.keeps_alignment()))
 }
 
-fn both(format: Format, aligned: bool, job: Job, tier: Tier) -> [Kernel; 2] {
-    [Shape::Row, Shape::Tile].map(|shape| matmul::product_kernel(format, aligned, job, shape, tier))
+fn both(format: Format, aligned: bool, job: Job, ways: (Tier, bool)) -> [Kernel; 2] {
+    [Shape::Row, Shape::Tile].map(|shape| matmul::product_kernel(format, aligned, job, shape, ways))
 }
 
 /// The kernels of both shapes of a product with one matrix or two, which are computed with windows of uniforms where that is
@@ -109,7 +114,7 @@ fn dense(ways: Ways, format: Format, aligned: bool, mats: &[&Mat], all: &mut Vec
             all.extend(forms.map(|extra| Kernel::Windows { format, aligned, shape, two, extra }));
         } else {
             let tier = matmul::tier_of(ways.tier, &[], first.n_in);
-            all.push(matmul::product_kernel(format, aligned, job, shape, tier));
+            all.push(matmul::product_kernel(format, aligned, job, shape, (tier, ways.packed)));
         }
     }
 }
@@ -132,7 +137,7 @@ fn gated(ways: Ways, gate: &Mat, up: &Mat, all: &mut Vec<Kernel>) {
     }
 }
 
-fn routed(tier: Tier, experts: &[Expert], top_k: usize, all: &mut Vec<Kernel>) {
+fn routed(ways: Ways, experts: &[Expert], top_k: usize, all: &mut Vec<Kernel>) {
     let fused = experts.iter().all(|e| swiglu::fusable(&e.gate, &e.up));
     let tiled = expert::tiled(experts);
     if tiled {
@@ -140,13 +145,13 @@ fn routed(tier: Tier, experts: &[Expert], top_k: usize, all: &mut Vec<Kernel>) {
         all.extend((top_k > 1).then_some(Kernel::SumPicks));
     }
     for e in experts {
-        let tier = expert::tier_of(tier, &[], e.gate.n_in, e.gate.n_out);
+        let ways = (expert::tier_of(ways.tier, &[], e.gate.n_in, e.gate.n_out), ways.packed);
         let Some((format, aligned)) = stored(&e.gate) else { return };
         let up = stored(&e.up);
         let shapes = if tiled { 2 } else { 1 };
         if fused {
             let aligned = aligned && up.is_some_and(|(_, aligned)| aligned);
-            all.extend(both(format, aligned, Job::ExpertSwiGlu, tier).into_iter().take(shapes));
+            all.extend(both(format, aligned, Job::ExpertSwiGlu, ways).into_iter().take(shapes));
         } else {
             for (mat, stored) in [(&e.gate, Some((format, aligned))), (&e.up, up)] {
                 let in_out = mat.layout == Layout::InOut;
@@ -157,7 +162,7 @@ fn routed(tier: Tier, experts: &[Expert], top_k: usize, all: &mut Vec<Kernel>) {
         let Some((format, aligned)) = stored(&e.down) else { return };
         match e.down.layout {
             Layout::OutIn => {
-                all.extend(both(format, aligned, Job::ExpertDown, tier).into_iter().take(shapes))
+                all.extend(both(format, aligned, Job::ExpertDown, ways).into_iter().take(shapes))
             }
             Layout::InOut => all.push(Kernel::ExpertDown { format, aligned, in_out: true }),
         }

@@ -126,7 +126,7 @@ pub struct Compiler {
 impl Compiler {
     /// The kernels that these parts of a model need.
     pub fn prepare(&self, needs: &[Need<'_>]) -> Preparation {
-        let ways = Ways { tier: self.tier, windows: self.ctx.windows() };
+        let ways = Ways { tier: self.tier, windows: self.ctx.windows(), packed: self.ctx.packed };
         let (ctx, kernels) = (self.ctx.clone(), needs::kernels(ways, needs));
         Preparation { ctx, kernels, next: AtomicUsize::new(0), done: AtomicUsize::new(0) }
     }

@@ -84,6 +84,8 @@ pub(crate) enum Scratch {
     Sums,
     /// Picks sorted by expert, and grids of dispatches.
     Plan,
+    /// Activations as packed bytes.
+    Packed,
 }
 
 type GroupKey = (Kernel, [(u64, u64, u64); MAX_BINDINGS]);
@@ -98,7 +100,7 @@ pub(crate) struct Recorder {
     params: wgpu::BindGroup,
     work: u64,
     groups: HashMap<GroupKey, wgpu::BindGroup>,
-    scratch: [Option<Buffer>; 5],
+    scratch: [Option<Buffer>; 6],
     staging: Option<Buffer>,
     /// The preparation of one row that is the last step, after so many steps: what follows may take it along.
     prepared: Option<(QkPrepare, usize)>,
@@ -137,7 +139,7 @@ impl Recorder {
             params,
             work: 0,
             groups: HashMap::new(),
-            scratch: [const { None }; 5],
+            scratch: [const { None }; 6],
             staging: None,
             prepared: None,
             counts: Counts::default(),

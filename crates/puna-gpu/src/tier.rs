@@ -6,6 +6,7 @@ use puna_core::ops::{Attend, KvAppend, MatMul, Pairs, QkPrepare, RmsNorm, Rope, 
 use puna_core::quant::quantize_row;
 use puna_core::{DType, Device, DeviceError, Elem, KvView, Mat, Op, RefDevice, Region, Rows, Vector};
 use puna_shaders::Tier;
+use std::time::{Duration, Instant};
 
 /// The tier a device uses, and those that were tried before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct TierReport {
     pub used: Tier,
     /// Not in use, and why.
     pub rejected: Vec<(Tier, String)>,
+    /// Products of many rows are in packed bytes; or why they are not.
+    pub packed: Result<(), String>,
 }
 
 /// What to try, the best first.
@@ -30,8 +33,12 @@ pub(crate) fn candidates(ctx: &Context, asked: Option<Tier>) -> Vec<Tier> {
 }
 
 /// The tier in a few words.
-pub(crate) fn described(tier: Tier) -> &'static str {
+pub(crate) fn described(tier: Tier, packed: bool) -> &'static str {
     match tier {
+        Tier::Shared if packed => "wgsl, an output shared by a workgroup, f32; many rows in packed int8",
+        Tier::Subgroup if packed => {
+            "wgsl, an output shared by a workgroup, subgroup sums, f32; many rows in packed int8"
+        }
         Tier::Thread => "wgsl, several outputs a thread, f32",
         Tier::Lanes => "wgsl, several outputs a thread, activations shared by subgroups, f32",
         Tier::Shared => "wgsl, an output shared by a workgroup, f32",
@@ -45,13 +52,55 @@ pub(crate) fn described(tier: Tier) -> &'static str {
 pub(crate) fn self_test(device: &mut GpuDevice) -> Result<(), String> {
     let mut reference = RefDevice::new();
     for (rows, n_in) in [(1, 544), (3, 288)] {
-        let (found, expected) = (product(device, rows, n_in), product(&mut reference, rows, n_in));
+        let (found, expected) =
+            (product(device, rows, n_in, wave), product(&mut reference, rows, n_in, wave));
         agree(found, expected, &format!("a product of {rows} rows"))?;
     }
     if device.tiers().used == Tier::Lanes {
         agree(attention(device), attention(&mut reference), "attention")?;
     }
     Ok(())
+}
+
+/// Multiplies tiles of rows in packed bytes if that gives what it should and, where it must, takes less time than F32.
+pub(crate) fn packed(device: &mut GpuDevice, must_be_faster: bool) -> Result<(), String> {
+    device.set_packed(true);
+    // Multiples of the step of 32 values are not rounded; nine blocks end within a step of the kernel.
+    let exact = |i: usize| if i.is_multiple_of(32) { 127.0 } else { (i * 37 % 255) as f32 - 127.0 };
+    let expected = product(&mut RefDevice::new(), 5, 288, exact);
+    agree(product(device, 5, 288, exact), expected, "a product in packed bytes")?;
+    if must_be_faster {
+        let packed = time(device).map_err(|e| e.to_string())?;
+        device.set_packed(false);
+        let plain = time(device).map_err(|e| e.to_string())?;
+        if packed > plain.mul_f64(0.9) {
+            return Err(format!("a small product took {packed:.1?}, in f32 {plain:.1?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The least time of three that a product of many rows takes.
+fn time(device: &mut GpuDevice) -> Result<Duration, DeviceError> {
+    // A driver that computes on a CPU need not take long to say that it is slow.
+    let (rows, n, times) = if device.software() { (32, 256, 1) } else { (256, 1024, 8) };
+    let dtype = DType::Q8_0;
+    // Scales of one, and any bytes.
+    let block = |b: usize| [0u8, 0x3c].into_iter().chain((0..32).map(move |i| (b * 7 + i * 3) as u8));
+    let bytes = (0..n * n / 32).flat_map(block).collect();
+    let w = Mat::plain(device.load(&Region::from_vec(bytes))?, dtype, n, n);
+    let (x, out) = (waves(device, 1, rows, n)?, waves(device, 2, rows, n)?);
+    let mut least = Duration::MAX;
+    // The first run compiles.
+    for _ in 0..4 {
+        let start = Instant::now();
+        for _ in 0..times {
+            device.issue(&Op::MatMul(MatMul { x, w: &w, bias: None, out, add: false }))?;
+        }
+        device.read(&Rows { n_rows: 1, ..out }, &mut vec![0.0; n])?;
+        least = least.min(start.elapsed());
+    }
+    Ok(least)
 }
 
 /// An error if the device's values are not the reference's, but for rounding.
@@ -90,7 +139,12 @@ fn read(device: &mut dyn Device, rows: &Rows) -> Result<Vec<f32>, DeviceError> {
     device.read(rows, &mut values).map(|()| values)
 }
 
-fn product(device: &mut dyn Device, rows: usize, n_in: usize) -> Result<Vec<f32>, DeviceError> {
+fn product(
+    device: &mut dyn Device,
+    rows: usize,
+    n_in: usize,
+    value: impl Fn(usize) -> f32,
+) -> Result<Vec<f32>, DeviceError> {
     // No multiple of any tile. The row is longer than a step of a workgroup; little enough for the smallest buffers.
     const N_OUT: usize = 67;
     let dtype = DType::Q8_0;
@@ -103,6 +157,7 @@ fn product(device: &mut dyn Device, rows: usize, n_in: usize) -> Result<Vec<f32>
     }
     let w = Mat::plain(device.load(&Region::from_vec(bytes))?, dtype, N_OUT, n_in);
     let x = waves(device, 1, rows, n_in)?;
+    device.write(x.buf, 0, &(0..x.len()).map(value).collect::<Vec<_>>())?;
     let out = waves(device, 2, rows, N_OUT)?;
     device.issue(&Op::MatMul(MatMul { x, w: &w, bias: None, out, add: false }))?;
     read(device, &out)

@@ -54,6 +54,11 @@ const MAY_DO: &[(&str, &str, &str)] = &[
     ("crates/puna/src/ahead.rs", "thread::Builder", "a host asks for it: `LoadOptions::read_ahead`"),
     ("crates/puna-cpu/src/pool", "Instant::now", "how long a worker spins before it sleeps"),
     (
+        "crates/puna-gpu/src/tier.rs",
+        "Instant::now",
+        "which of two kernels is faster, when a device is opened",
+    ),
+    (
         "crates/puna/src/generation.rs",
         "Instant::now",
         "how long prefill and decode took, which only it can tell apart",

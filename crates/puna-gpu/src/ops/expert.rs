@@ -10,10 +10,10 @@
 
 use super::expert_plan::Plan;
 use super::experts_bound::{Group, groups};
-use super::matmul::{self, FEW_ROWS, Params, Part, offset, product_kernel};
+use super::matmul::{self, FEW_ROWS, Params, Part, meet, offset, packs, product_kernel};
 use super::swiglu::fusable;
 use super::{MAX_SCRATCH, NONE, Ops, chunks, distinct, format};
-use crate::buffer::{Operand, Span};
+use crate::buffer::{Buffer, Operand, Span};
 use crate::recorder::Scratch;
 use puna_core::ops::ExpertFfn;
 use puna_core::{DeviceError, Expert, Layout, Mat};
@@ -102,8 +102,9 @@ impl Ops<'_> {
             let batch = Batch { rows: n, top_k, ids: &ids, scores: &scores, tier, plan };
             let gate = Operand::new(self.rec.scratch(self.ctx, Scratch::Gate, picks * n_ff)?, n_ff);
             if let [pairs] = &firsts[..] {
+                let packed = self.packed_rows(pairs, &batch, &x, n)?;
                 for group in pairs {
-                    self.expert_product(group, Job::ExpertSwiGlu, &batch, &x, &gate)?;
+                    self.expert_product(group, Job::ExpertSwiGlu, &batch, (&x, packed.as_ref()), &gate)?;
                 }
             } else {
                 let up = Operand::new(self.rec.scratch(self.ctx, Scratch::Up, picks * n_ff)?, n_ff);
@@ -135,11 +136,12 @@ impl Ops<'_> {
             }
             false => None,
         };
+        let packed = self.packed_rows(groups, batch, gate, batch.picks())?;
         for group in groups {
             match group.mats[0].layout {
                 Layout::OutIn => {
                     let to = parts.as_ref().unwrap_or(out);
-                    self.expert_product(group, Job::ExpertDown, batch, gate, to)?;
+                    self.expert_product(group, Job::ExpertDown, batch, (gate, packed.as_ref()), to)?;
                 }
                 Layout::InOut => self.single_product(group, true, batch, gate, out)?,
             }
@@ -154,6 +156,21 @@ impl Ops<'_> {
         let grid = (out.width.div_ceil(64) as u32, batch.rows as u32);
         let work = (batch.picks() * out.width) as u64;
         self.rec.dispatch(self.ctx, Kernel::SumPicks, &params, &[from, to], grid, work)
+    }
+
+    /// The rows as packed bytes, if the products of a group read them: before anything is uploaded for one of these.
+    fn packed_rows(
+        &mut self,
+        groups: &[Group],
+        batch: &Batch<'_>,
+        x: &Operand,
+        rows: usize,
+    ) -> Result<Option<Buffer>, DeviceError> {
+        let mut any = false;
+        for mat in groups.iter().filter_map(|group| group.mats.first()) {
+            any |= packs(self.ctx.packed, format(OP, mat.dtype)?, batch.tier);
+        }
+        if any && batch.plan.is_some() { self.pack(x, rows).map(Some) } else { Ok(None) }
     }
 
     /// What the kernels of a group of experts share, and whether all matrices are aligned. Their table goes to the arena.
@@ -222,7 +239,7 @@ impl Ops<'_> {
         group: &Group,
         job: Job,
         batch: &Batch<'_>,
-        x: &Operand,
+        (x, packed): (&Operand, Option<&Buffer>),
         out: &Operand,
     ) -> Result<(), DeviceError> {
         let (ctx, mat, place) = (self.ctx, group.mats[0], group.places[0]);
@@ -259,7 +276,10 @@ impl Ops<'_> {
             ..params
         };
         let tier = batch.tier;
-        let kernel = product_kernel(format(OP, mat.dtype)?, aligned, job, shape, tier);
+        let kernel = product_kernel(format(OP, mat.dtype)?, aligned, job, shape, (tier, ctx.packed));
+        // Some groups may be of formats that are not multiplied so.
+        let packed = packed.filter(|_| matches!(kernel, Kernel::Packed { .. }));
+        let (x, params) = meet(packed, x, params);
         let columns = (place.rows as u32).div_ceil(tier.outputs(job, shape));
         let grid = match &batch.plan {
             Some(plan) => plan.grid(ctx, columns),

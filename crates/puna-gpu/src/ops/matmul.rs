@@ -1,7 +1,8 @@
 //! [`MatMul`], and the products that other ops are made of.
 
 use super::{NONE, Ops, aligned, chunks, format};
-use crate::buffer::Operand;
+use crate::buffer::{Buffer, Operand, Span};
+use crate::recorder::Scratch;
 use crate::traffic;
 use puna_core::ops::MatMul;
 use puna_core::{DeviceError, Layout, Mat, Vector};
@@ -61,8 +62,22 @@ impl Params {
 /// From so many rows on, tiles of rows are faster than one row after the other.
 pub(crate) const FEW_ROWS: usize = 3;
 
+/// Whether tiles of rows are multiplied by such a matrix in packed bytes, on a device that does so.
+pub(crate) fn packs(packed: bool, format: Format, tier: Tier) -> bool {
+    packed && tier.shared() && !format.plain
+}
+
 /// The kernel, under the name in the catalogue: tiles are the same in both tiers for GPUs.
-pub(crate) fn product_kernel(format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier) -> Kernel {
+pub(crate) fn product_kernel(
+    format: Format,
+    aligned: bool,
+    job: Job,
+    shape: Shape,
+    (tier, packed): (Tier, bool),
+) -> Kernel {
+    if shape == Shape::Tile && packs(packed, format, tier) {
+        return Kernel::Packed { format, aligned, job };
+    }
     let tier = match (tier, shape) {
         (Tier::Subgroup, Shape::Tile) => Tier::Shared,
         _ => tier,
@@ -100,6 +115,18 @@ pub(super) fn offset(base: u32, by: usize) -> u32 {
     if base == NONE { NONE } else { base + by as u32 }
 }
 
+/// What a product binds as its rows, and is told of them: the packed ones, if there are such.
+pub(super) fn meet<'a>(packed: Option<&'a Buffer>, x: Span<'a>, params: Params) -> (Span<'a>, Params) {
+    match packed {
+        Some(packed) => {
+            // In vectors of four words.
+            let x_stride = params.n_in / 32 * (Kernel::PACKED_WORDS as u32 / 4);
+            (Span::whole(packed), Params { x_base: 0, x_stride, ..params })
+        }
+        None => (x, params),
+    }
+}
+
 impl Ops<'_> {
     pub(super) fn matmul(&mut self, op: &MatMul<'_>) -> Result<(), DeviceError> {
         const OP: &str = "MatMul";
@@ -132,9 +159,9 @@ impl Ops<'_> {
             let in_out = w.layout == Layout::InOut;
             let chunk = self.row_chunk(part.n_in * part.n_out, &[w.n_in, w.n_out]);
             for (first, n) in chunks(n_rows, chunk) {
-                let (x, out) = (x.skip_rows(first), out.skip_rows(first));
-                let x_at = x.offset;
-                let ((x, x_base), (out, out_base)) = (x.span(ctx, n), out.span(ctx, n));
+                let (x_rows, out) = (x.skip_rows(first), out.skip_rows(first));
+                let x_at = x_rows.offset;
+                let ((x, x_base), (out, out_base)) = (x_rows.span(ctx, n), out.span(ctx, n));
                 let params = Params {
                     rows: n as u32,
                     n_in: part.n_in as u32,
@@ -157,6 +184,8 @@ impl Ops<'_> {
                     let tier = tier_of(ctx.tier, &[x_at], w.n_in);
                     self.shaped(format, aligned, (Job::MatMul, tier), n, part.n_out)
                 };
+                let packed = self.packed(kernel, &x_rows, n)?;
+                let (x, params) = meet(packed.as_ref(), x, params);
                 let spans = [window.span, x, out, scale, bias];
                 let work = (n * part.n_in * part.n_out) as u64;
                 self.loaded(kernel, (window.base, w.stride), (part.n_in, part.n_out), grid.1);
@@ -164,6 +193,34 @@ impl Ops<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Rows as packed bytes, if that is what the kernel of their product reads.
+    pub(super) fn packed(
+        &mut self,
+        kernel: Kernel,
+        x: &Operand,
+        n: usize,
+    ) -> Result<Option<Buffer>, DeviceError> {
+        if matches!(kernel, Kernel::Packed { .. }) { self.pack(x, n).map(Some) } else { Ok(None) }
+    }
+
+    /// Rows of whole blocks of 32 values as packed bytes.
+    pub(super) fn pack(&mut self, x: &Operand, n: usize) -> Result<Buffer, DeviceError> {
+        let blocks = n * x.width / 32;
+        let packed = self.rec.scratch(self.ctx, Scratch::Packed, Kernel::PACKED_WORDS * blocks)?;
+        let (x, x_base) = x.span(self.ctx, n);
+        // Eight blocks a workgroup. A grid ends at 65,535 in each direction.
+        let groups = blocks.div_ceil(8).max(1);
+        let across = groups.min(32_768);
+        let params = [blocks as u32, 8 * across as u32, x_base / 4];
+        let grid = (across as u32, groups.div_ceil(across) as u32);
+        let bytes = 4 * (Kernel::PACKED_WORDS * blocks) as u64;
+        self.rec.extra.0 += bytes;
+        self.rec.extra.1 += bytes;
+        let spans = [x, Span::whole(&packed)];
+        self.rec.dispatch(self.ctx, Kernel::PackRows, &params, &spans, grid, (32 * blocks) as u64)?;
+        Ok(packed)
     }
 
     /// Counts the weights that a product loads for each row or tile of rows.
@@ -177,6 +234,9 @@ impl Ops<'_> {
         let bytes = match kernel {
             Kernel::Product { format, shape, tier, .. } => {
                 traffic::weights((tier, shape), format, (base as usize, stride), (n_in, n_out))
+            }
+            Kernel::Packed { format, .. } => {
+                traffic::weights((Tier::Shared, Shape::Tile), format, (0, 0), (n_in, n_out))
             }
             Kernel::Windows { format, shape, .. } => {
                 traffic::weights((Tier::Lanes, shape), format, (0, 0), (n_in, n_out))
@@ -206,6 +266,6 @@ impl Ops<'_> {
             false => (Shape::Tile, (n as u32).div_ceil(tier.tile())),
         };
         let columns = (n_out as u32).div_ceil(tier.outputs(job, shape));
-        (product_kernel(format, aligned, job, shape, tier), (columns, tiles))
+        (product_kernel(format, aligned, job, shape, (tier, self.ctx.packed)), (columns, tiles))
     }
 }

@@ -1,6 +1,6 @@
 //! [`SwiGlu`]: two products and their combination, in one dispatch where both matrices allow it.
 
-use super::matmul::{Params, tier_of};
+use super::matmul::{Params, meet, tier_of};
 use super::{MAX_SCRATCH, Ops, aligned, chunks, format};
 use crate::buffer::Operand;
 use crate::recorder::Scratch;
@@ -54,9 +54,9 @@ impl Ops<'_> {
             let aligned = aligned(format, gate_window.base, gate) && aligned(format, up_window.base, up);
             let chunk = self.row_chunk(2 * gate.n_in * n_out, &[gate.n_in, gate.n_out]);
             for (first, n) in chunks(n_rows, chunk) {
-                let (x, out) = (x.skip_rows(first), out.skip_rows(first));
-                let x_at = x.offset;
-                let ((x, x_base), (out, out_base)) = (x.span(ctx, n), out.span(ctx, n));
+                let (x_rows, out) = (x.skip_rows(first), out.skip_rows(first));
+                let x_at = x_rows.offset;
+                let ((x, x_base), (out, out_base)) = (x_rows.span(ctx, n), out.span(ctx, n));
                 let params = Params {
                     rows: n as u32,
                     n_in: gate.n_in as u32,
@@ -73,6 +73,8 @@ impl Ops<'_> {
                 };
                 let tier = tier_of(ctx.tier, &[x_at], gate.n_in);
                 let (kernel, grid) = self.shaped(format, aligned, (Job::SwiGlu, tier), n, n_out);
+                let packed = self.packed(kernel, &x_rows, n)?;
+                let (x, params) = meet(packed.as_ref(), x, params);
                 let spans = [gate_window.span, x, out, up_window.span];
                 let work = 2 * (n * gate.n_in * n_out) as u64;
                 for (window, mat) in [(gate_window, gate), (up_window, up)] {

@@ -13,6 +13,7 @@ mod attention;
 mod device;
 mod experts;
 mod failures;
+mod packed;
 mod pair;
 mod products;
 mod rows;

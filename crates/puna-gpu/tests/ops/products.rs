@@ -1,6 +1,6 @@
 //! Matrix products: every format and layout, few and many rows, windows of a binding.
 
-use crate::pair::{Gaps, Pair, tolerance};
+use crate::pair::{Gaps, Pair, able, tolerance};
 use crate::rows::{LOOSE, TIGHT, formats};
 use puna_core::ops::{EmbedRows, MatMul, SwiGlu};
 use puna_core::{DType, Layout};
@@ -62,7 +62,9 @@ fn tier_thread() {
 
 #[test]
 fn tier_lanes() {
-    tier(Tier::Lanes);
+    if able(Tier::Lanes) {
+        tier(Tier::Lanes);
+    }
 }
 
 /// Matrices of more windows of uniforms than a dispatch binds, and rows of weights or activations that are longer than a
@@ -77,7 +79,10 @@ fn windows_of_uniforms() {
         (DType::F32, 1, 16_416, 5),
         (DType::Q4_K, 2, 16_384, 6),
         (DType::Q4_K, 5, 16_640, 5),
-    ] {
+    ]
+    .into_iter()
+    .filter(|_| able(Tier::Lanes))
+    {
         let pair = &mut Pair::in_tier(Tier::Lanes, n as u64);
         let case = format!("{dtype} {n} rows {n_in} {n_out}");
         let w = pair.mat(dtype, Layout::OutIn, n_out, n_in, LOOSE);

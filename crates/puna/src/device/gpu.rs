@@ -1,13 +1,13 @@
 //! GPUs: which there are, and how one is opened.
 
 use super::GpuInfo;
-use crate::LoadOptions;
 use crate::error::{Error, Lift};
+use crate::{Activations, LoadOptions};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use puna_core::Device;
-use puna_gpu::{Compiler, GpuDevice, Options, interop};
+use puna_gpu::{Compiler, GpuDevice, Options, Packed, interop};
 
 /// An application's own device, which models are opened on; see [`interop`](crate::interop).
 #[derive(Clone, Debug)]
@@ -40,6 +40,9 @@ pub(super) fn open(
 ) -> Result<(Box<dyn Device>, Compiler), Error> {
     let mut how = Options::new();
     how.adapter = index;
+    if options.activations == Some(Activations::F32) {
+        how = how.packed(Packed::Never);
+    }
     let device = match &options.shared {
         Some(Shared { adapter, device, queue }) => {
             interop::from_wgpu(adapter, device.clone(), queue.clone(), &how)
