@@ -43,11 +43,11 @@ pub(crate) trait Simd: Copy {
     /// `v * 2^n` for whole `n` in `-252 ..= 254`, overflowing to infinity and underflowing gradually.
     fn scale2(self, v: Self::V, n: Self::V) -> Self::V;
     fn sum(self, v: Self::V) -> f32;
-    /// The sums of two vectors.
-    #[inline(always)]
-    fn sums(self, v: [Self::V; 2]) -> [f32; 2] {
-        v.map(|v| self.sum(v))
-    }
+    /// The sums of `N` vectors, in as many lanes.
+    ///
+    /// # Safety
+    /// `from` is readable for `N * N` floats.
+    unsafe fn sums(self, from: *const f32) -> Self::V;
     fn largest(self, v: Self::V) -> f32;
     /// Asks for a cache line that will be read soon; any address will do.
     #[inline(always)]
@@ -188,6 +188,11 @@ impl Simd for Portable {
         ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
     }
     #[inline(always)]
+    unsafe fn sums(self, from: *const f32) -> [f32; 8] {
+        // SAFETY: readable by the contract of `sums`.
+        core::array::from_fn(|i| self.sum(unsafe { self.load(from.add(8 * i)) }))
+    }
+    #[inline(always)]
     fn largest(self, v: [f32; 8]) -> f32 {
         v.into_iter().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a })
     }
@@ -223,6 +228,56 @@ mod x86 {
         )*};
     }
 
+    /// # Safety
+    /// `from` is readable for eight vectors.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    unsafe fn sums256(from: *const f32) -> __m256 {
+        // SAFETY: readable by the contract of this function.
+        let [a, b, c, d, e, f, g, h] =
+            core::array::from_fn(|i| unsafe { from.add(8 * i).cast::<__m256>().read_unaligned() });
+        let (a, b) = (four256([a, b, c, d]), four256([e, f, g, h]));
+        _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
+    }
+
+    /// The sums of four vectors, in each half of that half.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    fn four256([a, b, c, d]: [__m256; 4]) -> __m256 {
+        let a = _mm256_castps_pd(_mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
+        let c = _mm256_castps_pd(_mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d)));
+        _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, c)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, c)))
+    }
+
+    /// # Safety
+    /// `from` is readable for sixteen vectors.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sums512(from: *const f32) -> __m512 {
+        // SAFETY: readable by the contract of this function.
+        let v: [__m512; 16] =
+            core::array::from_fn(|i| unsafe { from.add(16 * i).cast::<__m512>().read_unaligned() });
+        let a = eight512(four512([v[0], v[1], v[2], v[3]]), four512([v[4], v[5], v[6], v[7]]));
+        let b = eight512(four512([v[8], v[9], v[10], v[11]]), four512([v[12], v[13], v[14], v[15]]));
+        _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b))
+    }
+
+    /// The sums of four vectors, in each quarter of that quarter.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn four512([a, b, c, d]: [__m512; 4]) -> __m512 {
+        let a = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+        let c = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, c)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, c)))
+    }
+
+    /// Two quarters for each of two results of [`four512`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn eight512(a: __m512, b: __m512) -> __m512 {
+        _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b))
+    }
+
     impl Simd for Avx2 {
         type V = __m256;
         const N: usize = 8;
@@ -253,12 +308,6 @@ mod x86 {
                 let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
                 _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
             };
-            sums(v: [__m256; 2]) -> [f32; 2] = {
-                let v = _mm256_hadd_ps(v[0], v[1]);
-                let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-                let v = _mm_add_ps(v, _mm_movehdup_ps(v));
-                [_mm_cvtss_f32(v), _mm_cvtss_f32(_mm_movehl_ps(v, v))]
-            };
             largest(v: __m256) -> f32 = {
                 let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
                 let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
@@ -269,6 +318,7 @@ mod x86 {
             load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
             store(to: *mut f32, v: __m256) = _mm256_storeu_ps(to, v);
             load_f16(from: *const f16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+            sums(from: *const f32) -> __m256 = sums256(from);
             store_f16(to: *mut f16, v: __m256) = _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
         }
 
@@ -303,6 +353,7 @@ mod x86 {
             load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
             store(to: *mut f32, v: __m512) = _mm512_storeu_ps(to, v);
             load_f16(from: *const f16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
+            sums(from: *const f32) -> __m512 = sums512(from);
             store_f16(to: *mut f16, v: __m512) = _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<NEAREST>(v));
         }
 
@@ -347,6 +398,33 @@ mod tests {
                     f64::from(rounded.max(f32::MIN_POSITIVE).next_up() - rounded.max(f32::MIN_POSITIVE));
                 let near = v == rounded || (f64::from(v) - exact).abs() <= 2.0 * ulp;
                 assert!(near, "{}: exp({x}) is {v}, not {exact}", isa.name());
+            }
+        }
+    }
+
+    /// Sums of vectors, in place of the first of them.
+    struct Sums<'a>(&'a mut [f32; 256]);
+
+    impl Kernel for Sums<'_> {
+        type Out = usize;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> usize {
+            // SAFETY: `N` is 16 at most.
+            unsafe { s.store(self.0.as_mut_ptr(), s.sums(self.0.as_ptr())) }
+            S::N
+        }
+    }
+
+    #[test]
+    fn sums_are_those_of_the_vectors_in_order() {
+        // Whole numbers, so that sums are exact in any order.
+        let inputs: [f32; 256] = core::array::from_fn(|i| ((i * i) % 1009) as f32);
+        for isa in Isa::available() {
+            let mut values = inputs;
+            let n = run(isa, Sums(&mut values));
+            for (i, vector) in inputs.chunks_exact(n).take(n).enumerate() {
+                assert_eq!(values[i], vector.iter().sum(), "{}, vector {i}", isa.name());
             }
         }
     }

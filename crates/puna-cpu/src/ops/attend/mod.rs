@@ -4,6 +4,7 @@
 //! give enough tasks; few rows (decode) are also split by keys, and the parts are put together afterwards in order.
 
 mod all;
+mod state;
 mod step;
 
 pub(crate) use all::attend_all;
@@ -15,7 +16,8 @@ use crate::device::CpuDevice;
 use crate::pool::Split;
 use core::ops::Range;
 use puna_core::{DeviceError, Elem, KvView, ops::Attend};
-use step::{KEYS, State, Step};
+use state::{Merge, State};
+use step::{KEYS, Run};
 
 const OP: &str = "Attend";
 /// Query vectors of a tile, about: enough to pay for converting the keys, few enough to stay in the L1 cache.
@@ -99,7 +101,7 @@ pub(crate) fn attend(device: &mut CpuDevice, op: &Attend<'_>) -> Result<(), Devi
         let (shape, isa, buffers) = (Shape::new(op), d.isa, &d.buffers);
         let (heads, parts) = (shape.n_kv_heads, shape.n_parts);
         d.team.prepare(|worker| {
-            worker.attend.room::<f32>(step::scratch_len(shape.vectors(), shape.padded)).map(|_| ())
+            worker.attend.room::<f32>(state::scratch_len(shape.vectors(), shape.padded)).map(|_| ())
         })?;
         // Sized for the longest context at once: decoding must not allocate as it goes.
         let most =
@@ -139,7 +141,9 @@ pub(crate) fn attend(device: &mut CpuDevice, op: &Attend<'_>) -> Result<(), Devi
                 state.clear(rows.len() * shape.group);
                 let start = task * parts * shape.partial();
                 let saved = &partials[start..start + parts * shape.partial()];
-                saved.chunks_exact(shape.partial()).for_each(|saved| state.merge(saved));
+                for saved in saved.chunks_exact(shape.partial()) {
+                    simd::run(isa, Merge { state: &mut state, saved });
+                }
                 finish(&state, op, &shape, head, rows, &out);
             })?;
         }
@@ -163,7 +167,7 @@ fn visit(
     // How many keys from `key` on and before `end` go together, and where they are.
     let at = |key: u64, end: u64| {
         let slot = key - kv.first;
-        let len = end.saturating_sub(key).min(tokens - slot % tokens).min(KEYS as u64);
+        let len = end.saturating_sub(key).min(tokens - slot % tokens);
         let block = usize::try_from(slot / tokens).ok().and_then(|b| kv.blocks.get(b));
         let storage = block.and_then(|b| buffers.get(OP, "key/value block", *b).ok());
         (len, storage.and_then(|s| key_values(s, kv, head, (slot % tokens) as usize, len as usize)))
@@ -174,8 +178,8 @@ fn visit(
         if let Some([k, v]) = found {
             // What follows is often the next block's, and past the end of this part most likely this thread's next.
             let ahead = match at(key + len, op.pos + rows.end as u64) {
-                (1.., Some([Vectors::F16(k), Vectors::F16(v)])) => [k, v],
-                _ => [&[][..]; 2],
+                (1.., Some([Vectors::F16(k), _])) => k,
+                _ => &[],
             };
             let (pos, window, group) = (op.pos, op.window, shape.group);
             // Which of these keys a row sees.
@@ -186,7 +190,7 @@ fn visit(
             };
             simd::run(
                 isa,
-                Step {
+                Run {
                     state,
                     keys: k,
                     values: v,
@@ -208,6 +212,17 @@ fn visit(
 enum Vectors<'a> {
     F32(&'a [f32]),
     F16(&'a [half::f16]),
+}
+
+impl Vectors<'_> {
+    /// These values.
+    #[inline(always)]
+    fn part(&self, values: &Range<usize>) -> Self {
+        match self {
+            Vectors::F32(all) => Vectors::F32(&all[values.clone()]),
+            Vectors::F16(all) => Vectors::F16(&all[values.clone()]),
+        }
+    }
 }
 
 /// The keys and the values of `head` in the slots `slot .. slot + n` of a block.

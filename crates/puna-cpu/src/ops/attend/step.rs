@@ -14,16 +14,29 @@
 //! | asking for the next step, keys while scores are taken and values while they are summed | 45 to 63 | 57 to 70 |
 //!
 //! The last three lines are of one busier day, medians of runs in turns, when a plain read took 46 to 54. Asking two steps
-//! ahead 65 to 71, three 71 to 72. There each line was asked for among the multiply-adds that sum values; in the op that
-//! cost registers, so it now happens between runs of them. The whole op on Zen 3, three runs (`roofline --attend 1,2`):
-//! 5.2 to 5.6 GB/s of the 9.5 to 10.1 that one thread reads, 9.6 to 10.1 of the 16.1 to 19.8 that two do. It is not memory
-//! that it waits for: over 1024 and 4096 positions, which stay in cache, one thread did 3.9 and 4.4 GB/s on a day when it did
-//! 4.5 over 32,768 and read 8.5. What it lacks to the loop by itself is not known. With thirty query vectors, which could share what was made F32 once, the two ways take
+//! ahead 65 to 71, three 71 to 72. With thirty query vectors, which could share what was made F32 once, the two ways take
 //! the same.
+//!
+//! What the op lacked to the loop by itself was not memory: with all keys in the L1 cache it was as slow. Beside a busy
+//! sibling multiply-adds alone keep their speed and these loops lose a third, so instructions seem to bound them. Loops
+//! by themselves in the L1 cache, medians of 31 to 41 rounds of one build after the other, the least in brackets:
+//!
+//! | | scores | weights | sums |
+//! |---|---|---|---|
+//! | any size of head, queries loaded once for two keys | 24 (16) | 8 (6) | 25 (16) |
+//! | a size that is known, two of five queries also as operands from memory | 21 (16) | 8 (7) | 22 (18) |
+//! | weights of all queries in one pass, values four keys at a time | 19 (14) | 7 (6) | 19 (14) |
+//!
+//! Keys and values of a step asked for during the step before took 66 from memory; values while the scores of the same step
+//! are taken, and keys while values are summed, 56 to 59; nothing asked for 108 to 119. Steps of 32 keys: 43 in place of 46
+//! from the L1 cache, 67 to 79 in place of 64 to 73 from L3. The whole against the one before it, in turns, over 32,768
+//! positions: 82 and 91 ns where it was 89 and 99, and a plain read took 49 and 53.
 
 use super::Vectors;
+use super::state::{State, finite};
 use crate::ops::simd::{Kernel, Simd};
 use core::array::from_fn;
+use core::hint::black_box;
 use core::mem;
 use core::ops::Range;
 use half::f16;
@@ -32,165 +45,91 @@ use half::f16;
 pub(super) const KEYS: usize = 16;
 /// Vectors are padded with zeros to a multiple of this: two of the widest registers.
 pub(super) const PAD: usize = 32;
+/// Floats of the widest register.
+pub(super) const WIDEST: usize = 16;
+/// How far a score may exceed the one that weights are relative to. Weights stay below `exp(8)`, whose sums F32 holds as
+/// well as those of smaller ones, and what was summed is next to never scaled anew.
+const MARGIN: f32 = 8.0;
 
-/// What a tile's queries have seen so far, and room for a step; all in a worker's scratch memory.
-///
-/// A query vector holds `padded` values; `totals[i]` is the sum of `exp(score - largest[i])`, and `sums[i]` the sum
-/// of the values with those weights.
-pub(super) struct State<'a> {
-    padded: usize,
-    n: usize,
-    queries: &'a mut [f32],
-    sums: &'a mut [f32],
-    largest: &'a mut [f32],
-    totals: &'a mut [f32],
-    /// `[n][KEYS]`.
-    weights: &'a mut [f32],
-    /// Keys and values of a step, where they must be converted first.
-    keys: &'a mut [f32],
-    values: &'a mut [f32],
-}
-
-/// Floats of scratch memory that a state of `n` query vectors takes.
-pub(super) fn scratch_len(n: usize, padded: usize) -> usize {
-    let per_query = padded.saturating_mul(2).saturating_add(2 + KEYS);
-    n.saturating_mul(per_query).saturating_add(padded.saturating_mul(2 * KEYS))
-}
-
-impl<'a> State<'a> {
-    pub(super) fn new(scratch: &'a mut [f32], n: usize, padded: usize) -> Self {
-        let (keys, rest) = scratch.split_at_mut(KEYS * padded);
-        let (values, rest) = rest.split_at_mut(KEYS * padded);
-        let (weights, rest) = rest.split_at_mut(n * KEYS);
-        let (queries, rest) = rest.split_at_mut(n * padded);
-        let (sums, rest) = rest.split_at_mut(n * padded);
-        let (largest, rest) = rest.split_at_mut(n);
-        Self { padded, n: 0, queries, sums, largest, totals: &mut rest[..n], weights, keys, values }
-    }
-
-    /// Starts with `n` query vectors that have seen nothing.
-    pub(super) fn clear(&mut self, n: usize) {
-        self.n = n;
-        self.sums.fill(0.0);
-        self.totals.fill(0.0);
-        self.largest.fill(f32::NEG_INFINITY);
-    }
-
-    /// Starts with `n` query vectors of `d` values, which begin at `starts` in `q`, scaled.
-    pub(super) fn load_queries(
-        &mut self,
-        q: &[f32],
-        n: usize,
-        starts: impl Iterator<Item = usize>,
-        d: usize,
-        scale: f32,
-    ) {
-        self.clear(n);
-        for (start, query) in starts.zip(self.queries.chunks_exact_mut(self.padded)) {
-            let (values, padding) = query.split_at_mut(d);
-            values.iter_mut().zip(&q[start..start + d]).for_each(|(to, q)| *to = q * scale);
-            padding.fill(0.0);
-        }
-    }
-
-    /// The attention output of query vector `i`.
-    pub(super) fn result(&self, i: usize, out: &mut [f32]) {
-        let total = self.totals[i];
-        out.iter_mut().zip(&self.sums[i * self.padded..]).for_each(|(out, sum)| *out = sum / total);
-    }
-
-    /// Writes what was seen, for [`merge`](Self::merge).
-    pub(super) fn save(&self, into: &mut [f32]) {
-        let (sums, rest) = into.split_at_mut(self.sums.len());
-        sums.copy_from_slice(self.sums);
-        let (largest, totals) = rest.split_at_mut(self.largest.len());
-        largest.copy_from_slice(self.largest);
-        totals.copy_from_slice(self.totals);
-    }
-
-    /// Adds what the same queries have seen elsewhere.
-    pub(super) fn merge(&mut self, saved: &[f32]) {
-        let (sums, rest) = saved.split_at(self.sums.len());
-        let (largest, totals) = rest.split_at(self.largest.len());
-        for i in 0..self.n {
-            let next = self.largest[i].max(largest[i]);
-            let [ours, theirs] = [self.largest[i], largest[i]].map(|v| libm::expf(v - finite(next)));
-            self.largest[i] = next;
-            self.totals[i] = self.totals[i] * ours + totals[i] * theirs;
-            let at = i * self.padded..(i + 1) * self.padded;
-            for (sum, other) in self.sums[at.clone()].iter_mut().zip(&sums[at]) {
-                *sum = *sum * ours + other * theirs;
-            }
-        }
-    }
-}
-
-/// Nothing seen yet: any finite number will do, and infinity would make NaN of the difference.
-#[inline(always)]
-fn finite(largest: f32) -> f32 {
-    if largest == f32::NEG_INFINITY { 0.0 } else { largest }
-}
-
-/// See the module. `visible` says which of the keys a row sees.
-pub(super) struct Step<'s, 'a, F> {
+/// Consecutive keys and values of one head against the query vectors of a tile, step by step. See the module.
+/// `visible` says which of the keys a row sees.
+pub(super) struct Run<'s, 'a, F> {
     pub(super) state: &'s mut State<'a>,
     pub(super) keys: Vectors<'s>,
     pub(super) values: Vectors<'s>,
-    /// Keys of this step, at most [`KEYS`], of `d` values each.
+    /// Keys of `d` values each.
     pub(super) n: usize,
     pub(super) d: usize,
     /// Rows of the tile, `group` query vectors each.
     pub(super) rows: Range<usize>,
     pub(super) group: usize,
     pub(super) visible: F,
-    /// Keys and values of the step that follows, if it is known: memory gives them while this one computes.
-    pub(super) ahead: [&'s [f16]; 2],
+    /// Keys that follow, if they are known: memory gives them while the last step computes.
+    pub(super) ahead: &'s [f16],
 }
 
-impl<F: Fn(usize) -> Option<Range<usize>>> Kernel for Step<'_, '_, F> {
+impl<F: Fn(usize) -> Option<Range<usize>>> Kernel for Run<'_, '_, F> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let Self { keys, values, d, .. } = self;
-        if const { S::READS_F16 }
-            && d == self.state.padded
-            && let (Vectors::F16(k), Vectors::F16(v)) = (keys, values)
-        {
-            return self.against(s, k, v);
+        let Self { keys, values, n, d, .. } = self;
+        let padded = self.state.padded;
+        for start in (0..n).step_by(KEYS) {
+            let step = start..n.min(start + KEYS);
+            let vectors = step.start * d..step.end * d;
+            if const { S::READS_F16 }
+                && d == padded
+                && let (Vectors::F16(k), Vectors::F16(v)) = (keys, values)
+            {
+                let next = if step.end < n { &k[step.end * d..] } else { self.ahead };
+                let (k, v) = (&k[vectors.clone()], &v[vectors]);
+                self.against(s, [k, v], [v, next], &step);
+                continue;
+            }
+            let (k, v) = (mem::take(&mut self.state.keys), mem::take(&mut self.state.values));
+            widen(s, keys.part(&vectors), d, padded, k);
+            widen(s, values.part(&vectors), d, padded, v);
+            self.against(s, [&*k, &*v], [&[]; 2], &step);
+            (self.state.keys, self.state.values) = (k, v);
         }
-        let (k, v) = (mem::take(&mut self.state.keys), mem::take(&mut self.state.values));
-        widen(s, keys, d, self.state.padded, k);
-        widen(s, values, d, self.state.padded, v);
-        self.against(s, &*k, &*v);
-        (self.state.keys, self.state.values) = (k, v);
     }
 }
 
-impl<F: Fn(usize) -> Option<Range<usize>>> Step<'_, '_, F> {
-    /// All queries against the keys that they see.
+impl<F: Fn(usize) -> Option<Range<usize>>> Run<'_, '_, F> {
+    /// All queries against the keys of `step` that they see. `soon` is what to ask memory for while scores are taken and
+    /// while values are summed.
     #[inline(always)]
-    fn against<S: Simd, E: Element>(&mut self, s: S, k: &[E], v: &[E]) {
-        let (n, rows, group) = (self.n, self.rows.clone(), self.group);
+    fn against<S: Simd, E: Element>(&mut self, s: S, kv: [&[E]; 2], soon: [&[f16]; 2], step: &Range<usize>) {
+        let (rows, group) = (self.rows.clone(), self.group);
+        let seen = |row: usize| {
+            let keys = (self.visible)(row)?;
+            let keys = keys.start.max(step.start)..keys.end.min(step.end);
+            (!keys.is_empty()).then(|| keys.start - step.start..keys.end - step.start)
+        };
         // Rows see a window that only moves on, so if the first and the last see all keys, the others do.
-        let all = Some(0..n);
-        let full = (self.visible)(rows.start) == all && (self.visible)(rows.end - 1) == all;
+        let all = Some(0..step.len());
+        let full = seen(rows.start) == all && seen(rows.end - 1) == all;
         for i in 0..if full { 1 } else { rows.len() } {
-            let (queries, keys) = match (full, (self.visible)(rows.start + i)) {
-                (true, _) => (0..rows.len() * group, 0..n),
+            let (queries, keys) = match (full, seen(rows.start + i)) {
+                (true, _) => (0..rows.len() * group, 0..step.len()),
                 // What a row does not see is not even multiplied by zero: it may be anything, also NaN.
                 (_, Some(keys)) => (i * group..(i + 1) * group, keys),
                 _ => continue,
             };
-            part(s, self.state, [k, v], self.ahead, queries, keys);
+            if const { E::TOGETHER == TOGETHER } && self.state.padded == COMMON {
+                part::<S, E, COMMON>(s, self.state, kv, soon, queries, keys);
+            } else {
+                part::<S, E, 0>(s, self.state, kv, soon, queries, keys);
+            }
         }
     }
 }
 
 /// A value of keys and values as they are multiplied.
 trait Element: Copy {
-    /// Query vectors that go through the keys together. Six with two keys are what sixteen registers hold; where speed
-    /// matters less, three, which are sooner compiled.
+    /// Query vectors that go through the keys together, at most [`TOGETHER`]. Where speed matters less, three, which are
+    /// sooner compiled.
     const TOGETHER: usize;
 
     /// # Safety
@@ -198,8 +137,15 @@ trait Element: Copy {
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::V;
 }
 
+/// The size of Llama 4's heads. A loop whose bounds are known is cheaper.
+const COMMON: usize = 128;
+/// Query vectors that are loaded once for two keys. Those after them are loaded as they are multiplied.
+const READ_ONCE: usize = 3;
+/// Six query vectors with two keys are what sixteen registers hold.
+pub(super) const TOGETHER: usize = 6;
+
 impl Element for f16 {
-    const TOGETHER: usize = 6;
+    const TOGETHER: usize = TOGETHER;
 
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const f16) -> S::V {
@@ -218,23 +164,23 @@ impl Element for f32 {
     }
 }
 
-/// Asks for the cache lines that begin within `values` of `ahead`, which will be read soon.
+/// Asks for the cache lines of `n` values from value `from` of `soon` on.
 #[inline(always)]
-fn prefetch<S: Simd>(s: S, ahead: &[f16], values: Range<usize>) {
-    if !ahead.is_empty() {
-        for line in (values.start.next_multiple_of(32)..values.end).step_by(32) {
-            s.prefetch(ahead.as_ptr().wrapping_add(line));
+fn prefetch<S: Simd>(s: S, soon: &[f16], from: usize, n: usize) {
+    if !soon.is_empty() {
+        for line in 0..n.div_ceil(32) {
+            s.prefetch(soon.as_ptr().wrapping_add(from + 32 * line));
         }
     }
 }
 
 /// Query vectors `queries` against the keys `keys` of this step, all of which they see.
 #[inline(always)]
-fn part<S: Simd, E: Element>(
+fn part<S: Simd, E: Element, const D: usize>(
     s: S,
     state: &mut State<'_>,
     [k, v]: [&[E]; 2],
-    ahead: [&[f16]; 2],
+    soon: [&[f16]; 2],
     queries: Range<usize>,
     keys: Range<usize>,
 ) {
@@ -247,120 +193,145 @@ fn part<S: Simd, E: Element>(
         let m = left.div_ceil(left.div_ceil(E::TOGETHER));
         let (queries, n) = (i..i + m, keys.len());
         // Once for all queries.
-        let ahead = if i == 0 { ahead } else { [&[][..]; 2] };
+        let soon = if i == 0 { soon } else { [&[][..]; 2] };
         match m {
-            1 => together::<S, E, 1, 8>(s, state, [k, v], ahead, queries, n),
-            2 => together::<S, E, 2, 4>(s, state, [k, v], ahead, queries, n),
-            _ if const { E::TOGETHER == 3 } => together::<S, E, 3, 2>(s, state, [k, v], ahead, queries, n),
-            3 => together::<S, E, 3, 2>(s, state, [k, v], ahead, queries, n),
-            4 => together::<S, E, 4, 2>(s, state, [k, v], ahead, queries, n),
-            5 => together::<S, E, 5, 2>(s, state, [k, v], ahead, queries, n),
-            _ => together::<S, E, 6, 2>(s, state, [k, v], ahead, queries, n),
+            1 => together::<S, E, D, 1, 8>(s, state, [k, v], soon, queries, n),
+            2 => together::<S, E, D, 2, 4>(s, state, [k, v], soon, queries, n),
+            _ if const { E::TOGETHER == 3 } => together::<S, E, D, 3, 2>(s, state, [k, v], soon, queries, n),
+            3 => together::<S, E, D, 3, 2>(s, state, [k, v], soon, queries, n),
+            4 => together::<S, E, D, 4, 2>(s, state, [k, v], soon, queries, n),
+            5 => together::<S, E, D, 5, 2>(s, state, [k, v], soon, queries, n),
+            _ => together::<S, E, D, 6, 2>(s, state, [k, v], soon, queries, n),
         }
         i += m;
     }
 }
 
-/// `Q` query vectors against `n` keys, whose scores are taken for `K` at a time.
+/// `Q` query vectors against `n` keys, `K` of which are multiplied at a time.
 #[inline(always)]
-fn together<S: Simd, E: Element, const Q: usize, const K: usize>(
+fn together<S: Simd, E: Element, const D: usize, const Q: usize, const K: usize>(
     s: S,
     state: &mut State<'_>,
     [k, v]: [&[E]; 2],
-    ahead: [&[f16]; 2],
+    soon: [&[f16]; 2],
     queries: Range<usize>,
     n: usize,
 ) {
-    let padded = state.padded;
+    let padded = if D > 0 { D } else { state.padded };
     let vectors = queries.start * padded..queries.end * padded;
     let w = &mut state.weights[queries.start * KEYS..queries.end * KEYS];
     let sums = &mut state.sums[vectors.clone()];
-    scores::<S, E, Q, K>(s, &state.queries[vectors], k, padded, n, ahead[0], w);
-    for ((j, w), i) in w.chunks_exact_mut(KEYS).enumerate().zip(queries) {
-        w[n..].fill(f32::NEG_INFINITY);
-        let (largest, total) = (&mut state.largest[i], &mut state.totals[i]);
-        softmax(s, w, largest, total, &mut sums[j * padded..(j + 1) * padded]);
+    let products = &mut state.products[..Q * KEYS * S::N];
+    multiply::<S, E, Q, K>(s, &state.queries[vectors], k, padded, n, soon[0], products);
+    for (j, i) in queries.clone().enumerate() {
+        let w = &mut w[j * KEYS..(j + 1) * KEYS];
+        let largest = score(s, &products[j * KEYS * S::N..(j + 1) * KEYS * S::N], n, w);
+        if largest > state.base[i] + MARGIN {
+            let factor = libm::expf(state.base[i] - largest);
+            let totals = &mut state.totals[i * WIDEST..(i + 1) * WIDEST];
+            totals.iter_mut().chain(&mut sums[j * padded..(j + 1) * padded]).for_each(|v| *v *= factor);
+            state.base[i] = largest;
+        }
     }
+    weigh(
+        s,
+        w,
+        &state.base[queries.clone()],
+        &mut state.totals[queries.start * WIDEST..queries.end * WIDEST],
+    );
     if Q <= 2 && PAD >= 4 * S::N {
-        accumulate::<S, E, Q, 4>(s, w, v, padded, n, ahead[1], sums);
+        accumulate::<S, E, Q, 4>(s, w, v, padded, n, soon[1], sums);
     } else {
-        accumulate::<S, E, Q, 2>(s, w, v, padded, n, ahead[1], sums);
+        accumulate::<S, E, Q, 2>(s, w, v, padded, n, soon[1], sums);
     }
 }
 
-/// `w[j][k] = q[j] · k[k]` for `Q` query vectors and `K` keys at a time, asking for what is in `ahead`.
+/// `products[j][k]`, a register, sums to `q[j] · k[k]`, for `Q` query vectors and `K` keys at a time. Asks for what is in
+/// `soon`.
 #[inline(always)]
-fn scores<S: Simd, E: Element, const Q: usize, const K: usize>(
+fn multiply<S: Simd, E: Element, const Q: usize, const K: usize>(
     s: S,
     q: &[f32],
     k: &[E],
     padded: usize,
     n: usize,
-    ahead: &[f16],
-    w: &mut [f32],
+    soon: &[f16],
+    products: &mut [f32],
 ) {
-    assert!(q.len() == Q * padded && k.len() == n * padded && w.len() == Q * KEYS && 0 < n && n <= KEYS);
-    assert!(padded.is_multiple_of(S::N));
+    assert!(q.len() == Q * padded && k.len() == n * padded && products.len() == Q * KEYS * S::N);
+    // The same queries for the compiler to read again as operands of multiply-adds, rather than to keep in a register: half
+    // of the loads of the last ones become part of an instruction, and no more than two a cycle are left.
+    let again = black_box(q.as_ptr());
+    assert!(padded.is_multiple_of(PAD) && 0 < n && n <= KEYS && KEYS.is_multiple_of(K));
     for at in (0..n).step_by(K) {
-        prefetch(s, ahead, at * padded..(at + K) * padded);
+        prefetch(s, soon, at * padded, K * padded);
         // Past the end, the last key goes again.
         let rows: [usize; K] = from_fn(|j| (at + j).min(n - 1) * padded);
         let mut sums = [[s.splat(0.0); K]; Q];
-        for i in (0..padded).step_by(S::N) {
-            // SAFETY: `i + N <= padded`, and `rows` and row `j` lie inside by the assertion above.
-            unsafe {
-                let (q, k) = (q.as_ptr().add(i), k.as_ptr().add(i));
-                let keys: [S::V; K] = from_fn(|j| E::load(s, k.add(rows[j])));
-                for (j, sums) in sums.iter_mut().enumerate() {
-                    let q = s.load(q.add(j * padded));
-                    for (sum, key) in sums.iter_mut().zip(keys) {
-                        *sum = s.fma(q, key, *sum);
+        for start in (0..padded).step_by(PAD) {
+            for i in (start..start + PAD).step_by(S::N) {
+                // SAFETY: `i + N <= padded`, and `rows` and row `j` lie inside by the assertion above; `again` is `q`.
+                unsafe {
+                    let k = k.as_ptr().add(i);
+                    let keys: [S::V; K] = from_fn(|j| E::load(s, k.add(rows[j])));
+                    for (j, sums) in sums.iter_mut().enumerate() {
+                        for (n, (sum, key)) in sums.iter_mut().zip(keys).enumerate() {
+                            let q = if j >= READ_ONCE && n == 1 { again } else { q.as_ptr() };
+                            *sum = s.fma(s.load(q.add(j * padded + i)), key, *sum);
+                        }
                     }
                 }
             }
         }
-        for (w, sums) in w.chunks_exact_mut(KEYS).zip(sums) {
-            for (pair, sums) in sums.as_chunks::<2>().0.iter().enumerate() {
-                let key = at + 2 * pair;
-                let [first, second] = s.sums(*sums);
-                w[(key + 1).min(n - 1)] = second;
-                w[key.min(n - 1)] = first;
+        for (j, sums) in sums.into_iter().enumerate() {
+            for (key, sum) in (at..).zip(sums) {
+                // SAFETY: `j < Q` and `key < KEYS`, which `n` does not exceed and `K` divides.
+                unsafe { s.store(products.as_mut_ptr().add((j * KEYS + key) * S::N), sum) }
             }
         }
     }
 }
 
-/// Turns scores into weights, and what was summed so far to the new largest score.
+/// Sums products to `n` scores, and makes infinitely little of the rest. Returns the largest.
 #[inline(always)]
-fn softmax<S: Simd>(s: S, w: &mut [f32], largest: &mut f32, total: &mut f32, sums: &mut [f32]) {
-    assert!(w.len().is_multiple_of(S::N));
-    let mut max = s.splat(*largest);
+fn score<S: Simd>(s: S, products: &[f32], n: usize, w: &mut [f32]) -> f32 {
+    assert!(w.len() == KEYS && KEYS.is_multiple_of(S::N) && products.len() == KEYS * S::N);
+    for (w, products) in w.chunks_exact_mut(S::N).zip(products.chunks_exact(S::N * S::N)) {
+        // SAFETY: a chunk has `N` values, and `N` times as many products.
+        unsafe { s.store(w.as_mut_ptr(), s.sums(products.as_ptr())) }
+    }
+    if n < KEYS {
+        w[n..].fill(f32::NEG_INFINITY);
+    }
+    let mut max = s.splat(f32::NEG_INFINITY);
     for w in w.chunks_exact(S::N) {
         // SAFETY: a chunk has `N` values.
         max = s.max(max, unsafe { s.load(w.as_ptr()) });
     }
-    let next = s.largest(max);
-    let minus = s.splat(-finite(next));
-    let mut added = s.splat(0.0);
-    for w in w.chunks_exact_mut(S::N) {
-        // SAFETY: a chunk has `N` values.
+    s.largest(max)
+}
+
+/// Turns the scores of some query vectors into weights, and adds these to the totals.
+#[inline(always)]
+fn weigh<S: Simd>(s: S, w: &mut [f32], base: &[f32], totals: &mut [f32]) {
+    let of_queries = w.chunks_exact_mut(KEYS).zip(totals.chunks_exact_mut(WIDEST));
+    for ((w, totals), base) in of_queries.zip(base) {
+        let minus = s.splat(-finite(*base));
+        // SAFETY: a chunk has `N` values, and there are `WIDEST` totals, which is not less.
         unsafe {
-            let weight = s.exp(s.add(s.load(w.as_ptr()), minus));
-            s.store(w.as_mut_ptr(), weight);
-            added = s.add(added, weight);
+            let mut total = s.load(totals.as_ptr());
+            for w in w.chunks_exact_mut(S::N) {
+                let weight = s.exp(s.add(s.load(w.as_ptr()), minus));
+                s.store(w.as_mut_ptr(), weight);
+                total = s.add(total, weight);
+            }
+            s.store(totals.as_mut_ptr(), total);
         }
     }
-    if next != *largest {
-        let factor = libm::expf(*largest - finite(next));
-        *total *= factor;
-        sums.iter_mut().for_each(|v| *v *= factor);
-        *largest = next;
-    }
-    *total += s.sum(added);
 }
 
 /// `sums[j] += w[j][k] * v[k]` over all keys, for `Q` query vectors, `P` registers of each at a time, asking for what is in
-/// `ahead`.
+/// `soon`.
 #[inline(always)]
 fn accumulate<S: Simd, E: Element, const Q: usize, const P: usize>(
     s: S,
@@ -368,31 +339,55 @@ fn accumulate<S: Simd, E: Element, const Q: usize, const P: usize>(
     v: &[E],
     padded: usize,
     n: usize,
-    ahead: &[f16],
+    soon: &[f16],
     sums: &mut [f32],
 ) {
     assert!(sums.len() == Q * padded && v.len() == n * padded && w.len() == Q * KEYS && n <= KEYS);
     assert!(padded.is_multiple_of(P * S::N));
     for i in (0..padded).step_by(P * S::N) {
         // Not among the multiply-adds, which have no register to spare.
-        prefetch(s, ahead, i * n..(i + P * S::N) * n);
+        prefetch(s, soon, i * n, P * S::N * n);
         // SAFETY: `i + P * N <= padded`, and rows `j` and `k` lie inside by the assertions above.
         unsafe {
             let (sums, v) = (sums.as_mut_ptr().add(i), v.as_ptr().add(i));
             let mut acc: [[S::V; P]; Q] = from_fn(|j| from_fn(|p| s.load(sums.add(j * padded + p * S::N))));
-            for k in 0..n {
-                let values: [S::V; P] = from_fn(|p| E::load(s, v.add(k * padded + p * S::N)));
-                for (j, acc) in acc.iter_mut().enumerate() {
-                    let weight = s.splat(*w.as_ptr().add(j * KEYS + k));
-                    for (acc, value) in acc.iter_mut().zip(values) {
-                        *acc = s.fma(weight, value, *acc);
-                    }
+            let (w, mut k) = (w.as_ptr(), 0);
+            while k + 4 <= n {
+                for k in k..k + 4 {
+                    add_value::<S, E, Q, P>(s, w.add(k), v.add(k * padded), &mut acc);
                 }
+                k += 4;
+            }
+            for k in k..n {
+                add_value::<S, E, Q, P>(s, w.add(k), v.add(k * padded), &mut acc);
             }
             for (j, acc) in acc.into_iter().enumerate() {
                 for (p, acc) in acc.into_iter().enumerate() {
                     s.store(sums.add(j * padded + p * S::N), acc);
                 }
+            }
+        }
+    }
+}
+
+/// `acc[j][p] += w[j] * v[p]`.
+///
+/// # Safety
+/// `v` is readable for `P * N` values, and `w` at every `KEYS`th of `Q` places.
+#[inline(always)]
+unsafe fn add_value<S: Simd, E: Element, const Q: usize, const P: usize>(
+    s: S,
+    w: *const f32,
+    v: *const E,
+    acc: &mut [[S::V; P]; Q],
+) {
+    // SAFETY: by the contract of this function.
+    unsafe {
+        let values: [S::V; P] = from_fn(|p| E::load(s, v.add(p * S::N)));
+        for (j, acc) in acc.iter_mut().enumerate() {
+            let weight = s.splat(*w.add(j * KEYS));
+            for (acc, value) in acc.iter_mut().zip(values) {
+                *acc = s.fma(weight, value, *acc);
             }
         }
     }
