@@ -1,8 +1,11 @@
 //! Every device that this machine has, in every way it can be opened.
 
+#[path = "../../crates/puna-cpu/tests/isas/mod.rs"]
+mod isas;
+
+use isas::isas;
 use puna_core::{Device, RefDevice};
 use puna_cpu::device::Threads;
-use puna_cpu::isa::Isa;
 use puna_cpu::matmul::Activations;
 use puna_cpu::{CpuDevice, CpuOptions};
 
@@ -26,7 +29,7 @@ pub fn devices() -> Vec<Candidate> {
         activations: Activations::F32,
         device: Box::new(RefDevice::new()),
     }];
-    for isa in Isa::available() {
+    for isa in isas() {
         for activations in [Activations::F32, Activations::Auto] {
             let family = format!("cpu {} {activations:?}", isa.name());
             for threads in 1..=3 {

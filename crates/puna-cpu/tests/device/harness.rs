@@ -1,14 +1,13 @@
 //! The devices that are compared, and random operands for them.
 
+use crate::isas::isas;
 use puna_core::ops::Op;
 use puna_core::{DType, Device, Elem, Layout, Mat, RefDevice, Region, Rows, Vector, Weight, quant};
 use puna_cpu::device::Threads;
-use puna_cpu::isa::Isa;
 use puna_cpu::matmul::Activations;
 use puna_cpu::{CpuDevice, CpuOptions, ThreadPool};
 use std::sync::Arc;
 
-/// SplitMix64.
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
 
@@ -56,7 +55,7 @@ pub(crate) const THREADS: [usize; 4] = [1, 2, 3, 5];
 impl Devices {
     pub(crate) fn new(pools: &[Arc<ThreadPool>]) -> Self {
         let mut all: Vec<Box<dyn Device>> = vec![Box::new(RefDevice::new())];
-        for isa in Isa::available() {
+        for isa in isas() {
             for pool in pools {
                 let threads = Threads::Shared(pool.clone());
                 let options = CpuOptions { threads, isa: Some(isa), activations: Activations::F32 };

@@ -3,5 +3,7 @@
 
 mod contract;
 mod harness;
+#[path = "../isas/mod.rs"]
+mod isas;
 mod text;
 mod vision;
