@@ -6,6 +6,12 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
+/// Proof that this processor has AVX-VNNI, besides what [`Avx2`] proves.
+///
+/// With the feature `twin` any processor with AVX2 proves it: the one instruction is then spelled out in AVX2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvxVnni(pub(crate) Avx2);
+
 /// Proof that this processor has AVX-512 F, BW, DQ, VL and VNNI, besides what [`Avx2`] proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(pub(crate) Avx2);
@@ -22,6 +28,8 @@ pub enum Isa {
     Scalar,
     /// 256-bit vectors.
     Avx2(Avx2),
+    /// 256-bit vectors with 8-bit dot products.
+    AvxVnni(AvxVnni),
     /// 512-bit vectors with 8-bit dot products, and with dot products of BF16 pairs where there is a second proof.
     Avx512(Avx512, Option<Avx512Bf16>),
 }
@@ -45,6 +53,19 @@ impl Avx2 {
         #[cfg(target_arch = "x86_64")]
         if has!("avx2", "fma", "f16c") {
             return Some(Self(()));
+        }
+        None
+    }
+}
+
+impl AvxVnni {
+    /// Checks the processor.
+    pub fn new() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = Avx2::new()
+            && (cfg!(feature = "twin") || has!("avxvnni"))
+        {
+            return Some(Self(avx2));
         }
         None
     }
@@ -77,8 +98,11 @@ impl Avx512Bf16 {
 impl Isa {
     /// The best instruction set of this processor. Without `std`, the best one that the target promises.
     pub fn detect() -> Self {
-        match (Avx512::new(), Avx2::new()) {
-            (Some(avx512), _) => Isa::Avx512(avx512, Avx512Bf16::new()),
+        if let Some(avx512) = Avx512::new() {
+            return Isa::Avx512(avx512, Avx512Bf16::new());
+        }
+        match (AvxVnni::new(), Avx2::new()) {
+            (Some(avx_vnni), _) => Isa::AvxVnni(avx_vnni),
             (None, Some(avx2)) => Isa::Avx2(avx2),
             (None, None) => Isa::Scalar,
         }
@@ -88,6 +112,7 @@ impl Isa {
     pub fn available() -> Vec<Self> {
         let mut all = alloc::vec![Isa::Scalar];
         all.extend(Avx2::new().map(Isa::Avx2));
+        all.extend(AvxVnni::new().map(Isa::AvxVnni));
         if let Some(avx512) = Avx512::new() {
             all.push(Isa::Avx512(avx512, None));
             all.extend(Avx512Bf16::new().map(|bf16| Isa::Avx512(avx512, Some(bf16))));
@@ -100,6 +125,7 @@ impl Isa {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2(_) => "avx2",
+            Isa::AvxVnni(_) => "avx-vnni",
             Isa::Avx512(_, None) => "avx512",
             Isa::Avx512(_, Some(_)) => "avx512 bf16",
         }

@@ -13,6 +13,10 @@ pub(crate) fn test() -> Result {
         run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     })?;
     step("no_std proof", nostd::nostd)?;
+    // The kernels for AVX-VNNI, with that instruction spelled out in AVX2, since hardly any server has it.
+    step("AVX-VNNI twin", || {
+        run(cargo().args(["test", "--quiet", "--package", "puna-cpu", "--features", "twin"]))
+    })?;
     // Last, so that the runner's own summary is what the output ends with. Builds the command, which the end-to-end
     // tests run, for the tests of its package; includes the documentation's examples. One run shows every failure.
     step("tests", || {

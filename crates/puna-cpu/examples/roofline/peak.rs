@@ -36,6 +36,10 @@ pub(crate) fn byte_burst() -> Option<f64> {
             // SAFETY: the feature was just detected.
             return Some(unsafe { x86::vpdpbusd() });
         }
+        if is_x86_feature_detected!("avxvnni") {
+            // SAFETY: the feature was just detected.
+            return Some(unsafe { x86::vpdpbusd_256() });
+        }
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the feature was just detected.
             return Some(unsafe { x86::maddubs() });
@@ -81,6 +85,17 @@ mod x86 {
         }
         black_box(sums);
         (16 * 32 * ROUNDS) as f64
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    pub(super) fn vpdpbusd_256() -> f64 {
+        let (a, b) = (black_box(_mm256_set1_epi8(3)), black_box(_mm256_set1_epi8(5)));
+        let mut sums = [_mm256_setzero_si256(); 12];
+        for _ in 0..ROUNDS {
+            sums.iter_mut().for_each(|sum| *sum = _mm256_dpbusd_avx_epi32(*sum, a, b));
+        }
+        black_box(sums);
+        (12 * 64 * ROUNDS) as f64
     }
 
     /// Chains of `maddubs`, `madd` and add.

@@ -1,14 +1,17 @@
-//! Products of weights of up to six bits with many rows of 8-bit activations, for processors whose products of bytes are
-//! summed to 16 bits: with codes up to ±16, the 32 products of a step fit in two 16-bit sums, with codes up to ±32 those
-//! of half a step. So a word of four inputs costs a multiplication and an addition, and sums are widened once a step.
+//! Products of block-quantised weights with many rows of 8-bit activations, for processors with sixteen registers of 256
+//! bits: with AVX2 of weights of up to six bits, with AVX-VNNI, whose products of bytes are summed to 32 bits, of all.
+//!
+//! AVX2 sums products of bytes to 16 bits: with codes up to ±16, the 32 products of a step fit in two 16-bit sums, with
+//! codes up to ±32 those of half a step. So a word of four inputs costs a multiplication and an addition, and sums are
+//! widened once a step.
 //!
 //! Outputs run along the lanes, two vectors at a time. The weights of a slab, [`OUTS`] outputs by [`STEPS`] steps of 32
 //! inputs, are unpacked once; those of a group of outputs stay in the first-level cache, with the activations of a block of
 //! rows. Six rows by two vectors are twelve sums, two weights, one word of activations and one product: the sixteen
 //! registers of AVX2.
 //!
-//! Activations are unsigned, 128 more than they are. Sums of 16 bits wrap, and so they may begin with -128 times the sum
-//! of their codes: what comes out is the sum with signed activations, at most 16 x 16 x 127 or 8 x 32 x 127.
+//! Activations are unsigned, 128 more than they are. Sums wrap, and so they may begin with -128 times the sum of their
+//! codes: what comes out is the sum with signed activations, of 16 bits at most 16 x 16 x 127 or 8 x 32 x 127.
 //!
 //! One thread of a Zen 3 beside a busy sibling, `roofline` of builds with these formats and Q8_0 alone, medians of five runs
 //! before and four now, in turns, GOP/s of the 185 of its bytes; single runs differ by up to 1.7 times.
@@ -44,7 +47,7 @@ const STEPS: usize = 24;
 /// Words of a step.
 const WORDS: usize = 8;
 
-/// No code that this kernel multiplies is larger.
+/// No code that this kernel multiplies with AVX2 is larger.
 pub(crate) const LARGEST: i32 = 32;
 
 /// Working memory of the kernel, 80 KiB.
@@ -61,7 +64,7 @@ impl NarrowScratch {
 }
 
 /// What of a step has a scale of its own: the step, or one of its halves. It is kept as `[words][width]` codes,
-/// `[width]` starts of sums, each two of 16 bits, `[width]` scales and, where there are any, `[width]` minima.
+/// `[width]` starts of sums, `[width]` scales and, where there are any, `[width]` minima.
 struct Part<S>(PhantomData<S>);
 
 impl<S: Shape> Part<S> {
@@ -71,7 +74,7 @@ impl<S: Shape> Part<S> {
     const LEN: usize = Self::WORDS + if S::AFFINE { 3 } else { 2 };
 }
 
-/// The product, written to `tile` without the row scales. Only for AVX2, and for codes up to [`LARGEST`].
+/// The product, written to `tile` without the row scales. Only for AVX2, for codes up to [`LARGEST`], and for AVX-VNNI.
 pub(crate) fn product<B: Block>(
     kernels: &Kernels,
     w: MatRef<'_>,
@@ -83,8 +86,8 @@ pub(crate) fn product<B: Block>(
     for slab in chunks(0..x.n_in / 32, STEPS) {
         for part in chunks(outs.clone(), OUTS) {
             let keep = Columns { panel: &mut scratch.panel, shape: PhantomData::<B::Shape> };
-            kernels.enter_avx2(Unpack::<B, _>::new(w, &part, &slab, keep));
-            kernels.enter_avx2(Multiply {
+            kernels.enter_256(Unpack::<B, _>::new(w, &part, &slab, keep));
+            kernels.enter_256(Multiply {
                 x,
                 slab: &slab,
                 panel: &scratch.panel,
@@ -123,7 +126,7 @@ impl<S: Shape> Keep for Columns<'_, S> {
             let mut start = l.splat8(0);
             for (j, codes) in codes.iter().enumerate() {
                 l.store(*codes, &mut part[j * width + lane..]);
-                start = l.sub16(start, l.mul8_pairs(l.splat8(-128), *codes));
+                start = l.sub_byte_sums(start, *codes);
             }
             let mut rest = part[Part::<S>::WORDS * width..].chunks_exact_mut(width);
             if let (Some(starts), Some(scales)) = (rest.next(), rest.next()) {
@@ -256,8 +259,8 @@ fn add_step<L: Lanes, S: Shape, const N: usize>(
             for (sums, x) in sums.iter_mut().zip(x) {
                 // This says to the compiler that the index is within the codes for less than it takes to check.
                 let x = word(x, (half * Part::<S>::WORDS + j) % WORDS);
-                sums[0] = l.tmul8_pairs(sums[0], w[0], x);
-                sums[1] = l.tmul8_pairs(sums[1], w[1], x);
+                sums[0] = l.tadd_bytes(sums[0], w[0], x);
+                sums[1] = l.tadd_bytes(sums[1], w[1], x);
             }
         }
         let rest: &[f32] = bytemuck::cast_slice(&rest[width..]);
@@ -266,7 +269,7 @@ fn add_step<L: Lanes, S: Shape, const N: usize>(
             let field = |i| l.gsplat(f32::from_bits(word(x, i)));
             let d = field(WORDS);
             for (v, totals) in totals.chunks_exact_mut(L::LANES).take(2).enumerate() {
-                let sum = l.to_g(l.tsum_pairs(sums[v]));
+                let sum = l.to_g(l.twhole_sums(sums[v]));
                 let mut total = l.gfma(sum, l.gmul(scales[v], d), l.gload(totals));
                 if S::AFFINE {
                     let of = field(if S::HALVES && half == 0 { WORDS + 1 } else { WORDS + 2 });

@@ -103,10 +103,11 @@ impl Kernels {
         match (self.form(dtype, Layout::OutIn, 1), self.isa) {
             (Form::Bf16, _) => "avx512 bf16 dot",
             (Form::F32, Isa::Scalar) => "scalar f32",
-            (Form::F32, Isa::Avx2(_)) => "avx2 f32 fma",
+            (Form::F32, Isa::Avx2(_) | Isa::AvxVnni(_)) => "avx2 f32 fma",
             (Form::F32, Isa::Avx512(..)) => "avx512 f32 fma",
             (_, Isa::Scalar) => "scalar int8 dot",
             (_, Isa::Avx2(_)) => "avx2 int8 dot",
+            (_, Isa::AvxVnni(_)) => "avx-vnni int8 dot",
             (_, Isa::Avx512(..)) => "avx512 vnni int8 dot",
         }
     }
@@ -233,6 +234,9 @@ impl Kernels {
             (Form::Steps { .. }, Isa::Avx2(_)) if B::Shape::LIMIT <= narrow::LARGEST => {
                 narrow::product::<B>(self, *w, *x, outs, &mut scratch.narrow, tile);
             }
+            (Form::Steps { .. }, Isa::AvxVnni(_)) => {
+                narrow::product::<B>(self, *w, *x, outs, &mut scratch.narrow, tile);
+            }
             (Form::Steps { .. }, _) => tile::product::<B>(self, *w, *x, outs, &mut scratch.tile, tile),
             _ => self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> }),
         }
@@ -246,11 +250,13 @@ impl Kernels {
         }
     }
 
-    /// Runs a kernel if the instruction set is AVX2, the only one that it is compiled for.
-    pub(crate) fn enter_avx2(&self, kernel: impl Kernel) {
+    /// Runs a kernel if the instruction set has sixteen registers of 256 bits, for which alone it is compiled.
+    pub(crate) fn enter_256(&self, kernel: impl Kernel) {
         #[cfg(target_arch = "x86_64")]
-        if let Isa::Avx2(lanes) = self.isa {
-            lanes.enter(kernel);
+        match self.isa {
+            Isa::Avx2(lanes) => lanes.enter(kernel),
+            Isa::AvxVnni(lanes) => lanes.enter(kernel),
+            _ => {}
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = kernel;
@@ -261,6 +267,8 @@ impl Kernels {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(lanes) => lanes.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni(lanes) => lanes.enter(kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(lanes, _) => lanes.enter(kernel),
             _ => Portable.enter(kernel),

@@ -4,7 +4,7 @@
 
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2, Avx512};
+use crate::isa::{Avx2, Avx512, AvxVnni};
 use half::f16;
 
 /// Vectors of `N` floats on one instruction set. A value of the type proves that the processor has it.
@@ -84,7 +84,7 @@ pub(crate) trait Kernel {
 pub(crate) fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2(proof) => {
+        Isa::Avx2(proof) | Isa::AvxVnni(AvxVnni(proof)) => {
             #[target_feature(enable = "avx2,fma,f16c")]
             fn enter<K: Kernel>(proof: Avx2, kernel: K) -> K::Out {
                 kernel.run(proof)

@@ -121,6 +121,10 @@ impl Lanes for Avx2 {
         v!(_mm256_maddubs_epi16(unsigned, signed))
     }
     #[inline(always)]
+    fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
+        self.sub16(acc, self.mul8_pairs(self.splat8(-128), w))
+    }
+    #[inline(always)]
     fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
         // Sums of 16 bits: at most 4 x 63 x 127 = 32004.
         v!({
@@ -258,11 +262,11 @@ impl Lanes for Avx2 {
         })
     }
     #[inline(always)]
-    fn tmul8_pairs(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {
+    fn tadd_bytes(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {
         v!(_mm256_add_epi16(acc, _mm256_maddubs_epi16(_mm256_set1_epi32(x as i32), w)))
     }
     #[inline(always)]
-    fn tsum_pairs(self, a: __m256i) -> __m256i {
+    fn twhole_sums(self, a: __m256i) -> __m256i {
         v!(_mm256_madd_epi16(a, _mm256_set1_epi16(1)))
     }
     #[inline(always)]

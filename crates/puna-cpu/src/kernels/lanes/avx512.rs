@@ -13,16 +13,6 @@ macro_rules! v {
     };
 }
 
-/// Methods that are the same with AVX2.
-macro_rules! as_avx2 {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {$(
-        #[inline(always)]
-        fn $name(self, $($arg: $type),*) -> $out {
-            self.0.$name($($arg),*)
-        }
-    )*};
-}
-
 impl Lanes for Avx512 {
     type V = __m256i;
     type F = __m256;
@@ -86,6 +76,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
+        let sums = v!(_mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(-128), w));
+        self.sub32(acc, sums)
+    }
+    #[inline(always)]
     fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
         v!(_mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w[0], x[0]), w[1], x[1]))
     }
@@ -112,12 +107,12 @@ impl Lanes for Avx512 {
         acc
     }
     #[inline(always)]
-    fn tmul8_pairs(self, acc: __m512i, w: __m512i, x: u32) -> __m512i {
-        v!(_mm512_add_epi16(acc, _mm512_maddubs_epi16(_mm512_set1_epi32(x as i32), w)))
+    fn tadd_bytes(self, acc: __m512i, w: __m512i, x: u32) -> __m512i {
+        v!(_mm512_dpbusd_epi32(acc, _mm512_set1_epi32(x as i32), w))
     }
     #[inline(always)]
-    fn tsum_pairs(self, a: __m512i) -> __m512i {
-        v!(_mm512_madd_epi16(a, _mm512_set1_epi16(1)))
+    fn twhole_sums(self, a: __m512i) -> __m512i {
+        a
     }
     #[inline(always)]
     fn tmul16_pairs(self, acc: __m512i, w: __m512i, x: u32) -> __m512i {

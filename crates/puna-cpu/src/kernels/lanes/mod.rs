@@ -5,10 +5,23 @@
 //! AVX-512 lanes: same widths, same order of sums. It runs on any processor, so a machine without AVX-512 still tests
 //! the AVX-512 kernels' logic.
 
+/// Methods that are the same with AVX2, whose lanes are field 0.
+#[cfg(target_arch = "x86_64")]
+macro_rules! as_avx2 {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $type),*) -> $out {
+            self.0.$name($($arg),*)
+        }
+    )*};
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 mod portable;
 
 pub(crate) use portable::Portable;
@@ -66,6 +79,8 @@ pub(crate) trait Lanes: Copy {
     fn shuffle8(self, table: Self::V, index: Self::V) -> Self::V;
     /// The low 16 bits of products of 16-bit lanes.
     fn mul16(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `acc` less 128 times the sum of the four signed bytes of `w` in each lane, in sums as `tadd_bytes` keeps them.
+    fn sub_byte_sums(self, acc: Self::V, w: Self::V) -> Self::V;
     /// Products of signed 16-bit lanes, neighbours summed to 32 bits.
     fn mul16_pairs(self, a: Self::V, b: Self::V) -> Self::V;
     /// Products of unsigned by signed bytes, neighbours summed to 16 bits, which must not overflow.
@@ -116,11 +131,12 @@ pub(crate) trait Lanes: Copy {
     /// `acc` plus, in each lane, the sum of 16 products of the signed bytes of `w` by the unsigned bytes of `x`, which
     /// all lanes share. No byte of `w` exceeds `±limit`, a constant.
     fn tdot16(self, limit: i32, acc: Self::T, w: &[Self::T; 4], x: &[u32; 4]) -> Self::T;
-    /// `acc` plus, in each 16-bit lane, the sum of two products of signed bytes of `w`, up to ±64, by unsigned bytes of
-    /// `x`, which all 32-bit lanes share.
-    fn tmul8_pairs(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
-    /// Sums of neighbouring signed 16-bit lanes.
-    fn tsum_pairs(self, a: Self::T) -> Self::T;
+    /// `acc` plus the products of four signed bytes of `w` in each lane by the unsigned bytes of `x`, which all lanes
+    /// share. Where the instruction set has nothing better, a lane holds two sums of 16 bits, of the products of two bytes
+    /// each, and bytes of `w` must not exceed ±64.
+    fn tadd_bytes(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
+    /// What the lanes of `tadd_bytes` amount to.
+    fn twhole_sums(self, a: Self::T) -> Self::T;
     /// `acc` plus, in each lane, the sum of two products of signed 16-bit values; all lanes share those of `x`.
     fn tmul16_pairs(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
     fn to_g(self, a: Self::T) -> Self::G;

@@ -206,6 +206,10 @@ impl Lanes for Portable {
         out
     }
     #[inline]
+    fn sub_byte_sums(self, acc: V, w: V) -> V {
+        self.sub32(acc, dots([128; 32], w, i32::from, signed))
+    }
+    #[inline]
     fn dot2(self, w: [V; 2], x: [V; 2]) -> V {
         self.add32(dots(w[0], x[0], i32::from, signed), dots(w[1], x[1], i32::from, signed))
     }
@@ -325,17 +329,16 @@ impl Lanes for Portable {
         acc
     }
     #[inline]
-    fn tmul8_pairs(self, acc: T, w: T, x: u32) -> T {
+    fn tadd_bytes(self, acc: T, w: T, x: u32) -> T {
         let x = x.to_le_bytes().map(i32::from);
         core::array::from_fn(|i| {
             let w = w[i].to_le_bytes().map(signed);
-            let [low, high] = [w[0] * x[0] + w[1] * x[1], w[2] * x[2] + w[3] * x[3]];
-            halves(acc[i], low & 0xFFFF | high << 16, i16::wrapping_add)
+            acc[i].wrapping_add(w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3])
         })
     }
     #[inline]
-    fn tsum_pairs(self, a: T) -> T {
-        a.map(|a| i32::from(a as i16) + (a >> 16))
+    fn twhole_sums(self, a: T) -> T {
+        a
     }
     #[inline]
     fn tmul16_pairs(self, acc: T, w: T, x: u32) -> T {

@@ -1,0 +1,145 @@
+//! Lanes of AVX-VNNI: those of AVX2, with dot products of their own. Processors without AVX-512 have it, such as Intel's for
+//! desktops and laptops since 2021.
+//!
+//! With the feature `twin` the instruction is spelled out in AVX2, so that a processor without it tests what is built
+//! on it. No processor at hand has it: the kernels have been run that way alone.
+
+use super::{Kernel, Lanes};
+use crate::isa::AvxVnni;
+use core::arch::x86_64::*;
+
+/// `acc` plus, in each 32-bit lane, the sum of the products of four unsigned by four signed bytes.
+#[inline]
+#[cfg(not(feature = "twin"))]
+#[target_feature(enable = "avx2,avxvnni")]
+fn dpbusd(acc: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    _mm256_dpbusd_avx_epi32(acc, unsigned, signed)
+}
+
+/// The same in AVX2: the even and the odd bytes as 16-bit values.
+#[inline]
+#[cfg(feature = "twin")]
+#[target_feature(enable = "avx2")]
+fn dpbusd(acc: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    let even = _mm256_and_si256(unsigned, _mm256_set1_epi16(0xFF));
+    let even = _mm256_madd_epi16(even, _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(signed)));
+    let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(unsigned), _mm256_srai_epi16::<8>(signed));
+    _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
+}
+
+impl AvxVnni {
+    #[inline(always)]
+    fn dot(self, acc: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+        // SAFETY: register operations; `self` proves that the processor has the instructions.
+        unsafe { dpbusd(acc, unsigned, signed) }
+    }
+}
+
+impl Lanes for AvxVnni {
+    type V = __m256i;
+    type F = __m256;
+    type T = __m256i;
+    type G = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn enter(self, kernel: impl Kernel) {
+        #[cfg_attr(not(feature = "twin"), target_feature(enable = "avx2,fma,f16c,avxvnni"))]
+        #[cfg_attr(feature = "twin", target_feature(enable = "avx2,fma,f16c"))]
+        fn inner(lanes: AvxVnni, kernel: impl Kernel) {
+            kernel.run(lanes);
+        }
+        // SAFETY: `self` proves that the processor has these features.
+        unsafe { inner(self, kernel) }
+    }
+
+    as_avx2! {
+        prefetch(from: &[u8], ahead: usize) -> ();
+        load(from: &[u8; 32]) -> __m256i;
+        store_bytes(a: __m256i, to: &mut [i8; 32]) -> ();
+        store(a: __m256i, to: &mut [u32]) -> ();
+        load2(low: &[u8; 16], high: &[u8; 16]) -> __m256i;
+        splat8(value: i8) -> __m256i;
+        splat16(value: i16) -> __m256i;
+        splat32_halves(low: u32, high: u32) -> __m256i;
+        and(a: __m256i, b: __m256i) -> __m256i;
+        or(a: __m256i, b: __m256i) -> __m256i;
+        shr16(a: __m256i, bits: usize) -> __m256i;
+        shl16(a: __m256i, bits: usize) -> __m256i;
+        shl32(a: __m256i, bits: usize) -> __m256i;
+        sub8(a: __m256i, b: __m256i) -> __m256i;
+        sub16(a: __m256i, b: __m256i) -> __m256i;
+        add32(a: __m256i, b: __m256i) -> __m256i;
+        sub32(a: __m256i, b: __m256i) -> __m256i;
+        eq8(a: __m256i, b: __m256i) -> __m256i;
+        shuffle8(table: __m256i, index: __m256i) -> __m256i;
+        mul16(a: __m256i, b: __m256i) -> __m256i;
+        mul16_pairs(a: __m256i, b: __m256i) -> __m256i;
+        mul8_pairs(unsigned: __m256i, signed: __m256i) -> __m256i;
+        mul8_pairs_signed(w: __m256i, x: __m256i) -> __m256i;
+        zip32_low(a: __m256i, b: __m256i) -> __m256i;
+        zip32_high(a: __m256i, b: __m256i) -> __m256i;
+        zip64_low(a: __m256i, b: __m256i) -> __m256i;
+        zip64_high(a: __m256i, b: __m256i) -> __m256i;
+        halves_low(a: __m256i, b: __m256i) -> __m256i;
+        halves_low_high(a: __m256i, b: __m256i) -> __m256i;
+        halves_high(a: __m256i, b: __m256i) -> __m256i;
+        widen8(from: &[u8; 16]) -> __m256i;
+        to_f32(a: __m256i) -> __m256;
+        f16(bits: u16) -> f32;
+        fload(from: &[f32; 8]) -> __m256;
+        fstore(a: __m256, to: &mut [f32; 8]) -> ();
+        fload_f16(from: &[u16; 8]) -> __m256;
+        fload_e8m0(from: &[u8; 8]) -> __m256;
+        fsplat(value: f32) -> __m256;
+        fsplat_halves(low: f32, high: f32) -> __m256;
+        fmul(a: __m256, b: __m256) -> __m256;
+        ffma(a: __m256, b: __m256, c: __m256) -> __m256;
+        fsum(a: __m256) -> f32;
+        tload(from: &[u32]) -> __m256i;
+        tzero() -> __m256i;
+        tmul16_pairs(acc: __m256i, w: __m256i, x: u32) -> __m256i;
+        to_g(a: __m256i) -> __m256;
+        gload(from: &[f32]) -> __m256;
+        gstore(a: __m256, to: &mut [f32]) -> ();
+        gsplat(value: f32) -> __m256;
+        gadd(a: __m256, b: __m256) -> __m256;
+        gmul(a: __m256, b: __m256) -> __m256;
+        gfma(a: __m256, b: __m256, c: __m256) -> __m256;
+        gfnma(a: __m256, b: __m256, c: __m256) -> __m256;
+        gsum(a: __m256) -> f32;
+        gload_f32(from: &[u8]) -> __m256;
+        gload_f16(from: &[u8]) -> __m256;
+        gload_bf16(from: &[u8]) -> __m256;
+        gload_f8(from: &[u8]) -> __m256;
+    }
+
+    #[inline(always)]
+    fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
+        self.sub32(acc, self.dot(self.splat8(0), self.splat8(-128), w))
+    }
+    #[inline(always)]
+    fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
+        self.dot(self.dot(self.splat8(0), w[0], x[0]), w[1], x[1])
+    }
+    #[inline(always)]
+    fn dot_signed(self, w: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: register operations; `self` proves that the processor has the instructions.
+        let (size, x) = unsafe { (_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) };
+        self.dot(self.splat8(0), size, x)
+    }
+
+    #[inline(always)]
+    fn tdot16(self, _: i32, acc: __m256i, w: &[__m256i; 4], x: &[u32; 4]) -> __m256i {
+        w.iter().zip(x).fold(acc, |acc, (w, x)| self.tadd_bytes(acc, *w, *x))
+    }
+    #[inline(always)]
+    fn tadd_bytes(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {
+        // SAFETY: register operations; `self` proves that the processor has the instructions.
+        self.dot(acc, unsafe { _mm256_set1_epi32(x as i32) }, w)
+    }
+    #[inline(always)]
+    fn twhole_sums(self, a: __m256i) -> __m256i {
+        a
+    }
+}
