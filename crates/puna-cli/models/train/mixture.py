@@ -10,11 +10,12 @@ import skill_tools
 from sample import Sample, rng
 from skill_chat import TRAINED, chat, drill
 from skill_image import SKILLS as IMAGE_SKILLS
+from skill_image import told
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
-    text=3, recall=18, chat=23, drill=18, copy=22, tools=12, json=5, guard=4, judge=1,
-    digit=6, shape=4, bars=22, number=12, two=12,
+    text=3, recall=20, chat=23, drill=24, copy=14, tools=20, json=5, guard=4, judge=1,
+    digit=6, shape=4, bars=26, told=12, number=10, two=12,
 )  # fmt: skip
 # At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
 EARLY = dict(
@@ -25,7 +26,7 @@ EARLY_STEPS = 900
 # Tokens of a step.
 TOKENS = 3072
 # How often tools and policies are as many as they get, in the held-out sets too, and not a few to save tokens.
-LONG = 0.25
+LONG = 0.35
 TEXT_ONLY = [name for name in SHARES if name not in IMAGE_SKILLS]
 
 
@@ -52,9 +53,10 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
     return dict(
         chat=lambda: chat(r) if held_out else chat(r, TRAINED),
         drill=lambda: drill(r),
+        told=lambda: told(r),
         copy=lambda: skill_copy.copy(r),
         judge=lambda: skill_guard.judge(r),
-        tools=lambda: skill_tools.tools(r, longest),
+        tools=lambda: skill_tools.tools(r, longest, 0.12 if held_out else skill_tools.PAIRS),
         json=lambda: skill_tools.json_object(r),
         guard=lambda: skill_guard.guard(r, longest),
     )[name]()

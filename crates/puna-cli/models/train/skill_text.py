@@ -47,9 +47,9 @@ KINDS = {
 }
 
 
-def fact(r: Random, name: str):
-    """(what is stated, what is asked, the answer) about a person."""
-    kind = r.choice(["number", "number", "word", "colour"])
+def fact(r: Random, name: str, trained: bool):
+    """(what is stated, what is asked, the answer) about a person. Numbers are learned last: more of them in training."""
+    kind = r.choice(["number", "number", *(["number"] * 2 if trained else []), "word", "colour"])
     stated, asked, whats = KINDS[kind]
     what = r.choice(whats)
     value = str(r.randint(100, 9999)) if kind == "number" else r.choice(WORDS if kind == "word" else PALETTE_WORDS)
@@ -63,7 +63,7 @@ def recall(r: Random, data: Path, held_out: bool, tokens: int, depth: float | No
     """
     n = r.randint(1, 4) if tokens > 60 else r.randint(1, 2)
     names = r.sample(NAMES, n)
-    facts = [fact(r, name) for name in names]
+    facts = [fact(r, name, not held_out) for name in names]
     # Sentences of the passage, the facts between them.
     body = passage(r, data, held_out, max(40, int((tokens - 22 * n - 12) * CHARS)))
     cuts = [0] + [i + 2 for i in range(len(body) - 2) if body[i : i + 2] in (". ", "? ", "! ", "; ", ": ")]

@@ -35,6 +35,8 @@ TOOLS = [
     ("book_table", "Book a table", {"name": "string", "guests": "integer"},
      ["Book a table for {guests} for {name}.", "Reserve a table for {guests}, name {name}."]),
 ]  # fmt: skip
+# In training: how often a request wants two calls, which are learned last.
+PAIRS = 0.35
 ROOMS = "kitchen hall garden cellar bedroom bathroom office".split()
 
 
@@ -83,7 +85,7 @@ def call(r: Random, tool):
     return request, f"{name}({', '.join(f'{k}={python(v)}' for k, v in values.items())})"
 
 
-def tools(r: Random, longest: int) -> Sample:
+def tools(r: Random, longest: int, pairs: float) -> Sample:
     """Up to three tools and requests; where samples are to be short one tool, and more requests for its description."""
     short = longest <= 100
     offered = r.sample(TOOLS, 1 if short else r.choice([1, 1, 2, 2, 3]))
@@ -92,7 +94,7 @@ def tools(r: Random, longest: int) -> Sample:
     )
     samples = []
     for i in range(r.choice([2, 3, 4, 5] if short else [1, 2, 3])):
-        if r.random() < 0.12:
+        if r.random() < pairs:
             # Two calls at once.
             (q1, c1), (q2, c2) = call(r, r.choice(offered)), call(r, r.choice(offered))
             request, answer = f"{q1} {q2}", f"{c1}, {c2}"

@@ -122,7 +122,7 @@ def held_out(data: Path, prompt: Prompt, each: int) -> dict:
         r = rng("watch", name)
         while len(sets.setdefault(name, [])) < each:
             sample = mixture.make(name, r, data, 256, held_out=True)
-            if name in ("text", "digit", "two", "recall", "copy") or (sample.held_out() and not sample.useless):
+            if name in ("text", "digit", "two", "recall", "copy", "told") or (sample.held_out() and not sample.useless):
                 sets[name].append(prompt.encode(sample, tiles.cut))
     return sets
 
