@@ -24,6 +24,9 @@
 //! | Q4_K | 62 | 102 | 76 | 149 |
 //! | Q6_K | 61 | 61 | 77 | 87 |
 //!
+//! The build with all formats is slower: 104, 95 and 59 with 32 rows, 109, 103 and 84 with 512 (five runs on another day). Why
+//! the same loop is compiled or placed worse there is not understood.
+//!
 //! Before, each multiplication took an activation of its own from the cache. Now additions bound the loop: in a loop by
 //! itself, twelve multiplications, twelve additions and their eight loads take 7.5 cycles where four units could do them
 //! in six, whatever their order (9 beside a busy sibling). Two words at a time, which gains in [`wide`](super::wide), loses: Q4_0, 512 rows, 112 and 118 GOP/s
