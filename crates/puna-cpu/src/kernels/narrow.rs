@@ -24,8 +24,8 @@
 //! | Q4_K | 62 | 102 | 76 | 149 |
 //! | Q6_K | 61 | 61 | 77 | 87 |
 //!
-//! The build with all formats is slower: 104, 95 and 59 with 32 rows, 109, 103 and 84 with 512 (five runs on another day). Why
-//! the same loop is compiled or placed worse there is not understood.
+//! On a busier day nine runs of the whole build have medians of 105, 91 and 61 with 32 rows, 112, 107 and 84 with 512, and
+//! up to 168 for Q4_0.
 //!
 //! Before, each multiplication took an activation of its own from the cache. Now additions bound the loop: in a loop by
 //! itself, twelve multiplications, twelve additions and their eight loads take 7.5 cycles where four units could do them
