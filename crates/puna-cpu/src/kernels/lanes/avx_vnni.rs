@@ -53,49 +53,8 @@ impl Lanes for AvxVnni {
         unsafe { inner(self, kernel) }
     }
 
+    vectors_as_avx2! {}
     as_avx2! {
-        prefetch(from: &[u8], ahead: usize) -> ();
-        load(from: &[u8; 32]) -> __m256i;
-        store_bytes(a: __m256i, to: &mut [i8; 32]) -> ();
-        store(a: __m256i, to: &mut [u32]) -> ();
-        load2(low: &[u8; 16], high: &[u8; 16]) -> __m256i;
-        splat8(value: i8) -> __m256i;
-        splat16(value: i16) -> __m256i;
-        splat32_halves(low: u32, high: u32) -> __m256i;
-        and(a: __m256i, b: __m256i) -> __m256i;
-        or(a: __m256i, b: __m256i) -> __m256i;
-        shr16(a: __m256i, bits: usize) -> __m256i;
-        shl16(a: __m256i, bits: usize) -> __m256i;
-        shl32(a: __m256i, bits: usize) -> __m256i;
-        sub8(a: __m256i, b: __m256i) -> __m256i;
-        sub16(a: __m256i, b: __m256i) -> __m256i;
-        add32(a: __m256i, b: __m256i) -> __m256i;
-        sub32(a: __m256i, b: __m256i) -> __m256i;
-        eq8(a: __m256i, b: __m256i) -> __m256i;
-        shuffle8(table: __m256i, index: __m256i) -> __m256i;
-        mul16(a: __m256i, b: __m256i) -> __m256i;
-        mul16_pairs(a: __m256i, b: __m256i) -> __m256i;
-        mul8_pairs(unsigned: __m256i, signed: __m256i) -> __m256i;
-        mul8_pairs_signed(w: __m256i, x: __m256i) -> __m256i;
-        zip32_low(a: __m256i, b: __m256i) -> __m256i;
-        zip32_high(a: __m256i, b: __m256i) -> __m256i;
-        zip64_low(a: __m256i, b: __m256i) -> __m256i;
-        zip64_high(a: __m256i, b: __m256i) -> __m256i;
-        halves_low(a: __m256i, b: __m256i) -> __m256i;
-        halves_low_high(a: __m256i, b: __m256i) -> __m256i;
-        halves_high(a: __m256i, b: __m256i) -> __m256i;
-        widen8(from: &[u8; 16]) -> __m256i;
-        to_f32(a: __m256i) -> __m256;
-        f16(bits: u16) -> f32;
-        fload(from: &[f32; 8]) -> __m256;
-        fstore(a: __m256, to: &mut [f32; 8]) -> ();
-        fload_f16(from: &[u16; 8]) -> __m256;
-        fload_e8m0(from: &[u8; 8]) -> __m256;
-        fsplat(value: f32) -> __m256;
-        fsplat_halves(low: f32, high: f32) -> __m256;
-        fmul(a: __m256, b: __m256) -> __m256;
-        ffma(a: __m256, b: __m256, c: __m256) -> __m256;
-        fsum(a: __m256) -> f32;
         tload(from: &[u32]) -> __m256i;
         tzero() -> __m256i;
         tmul16_pairs(acc: __m256i, w: __m256i, x: u32) -> __m256i;
