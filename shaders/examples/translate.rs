@@ -1,7 +1,7 @@
-//! Writes every kernel as WGSL, SPIR-V, MSL and HLSL into a folder, for compilers and validators to look at.
+//! Writes every kernel as WGSL, SPIR-V, MSL and, but for cooperative matrices, HLSL into a folder, for compilers and validators to look at.
 #![expect(clippy::print_stdout, reason = "a command")]
 
-use naga::back::{hlsl, msl, spv};
+use naga::back::{hlsl, msl, pipeline_constants, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use puna_shaders::Kernel;
 use std::error::Error;
@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
             .subgroup_operations(naga::valid::SubgroupOperationSet::all())
             .validate(&module)?;
+        let sizes = kernel.sized().then(|| (Kernel::THREADS.into(), 128.0)).into_iter().collect();
+        let (module, info) = pipeline_constants::process_overrides(&module, &info, None, &sizes)?;
         let words = spv::write_vec(
             &module,
             &info,
@@ -33,8 +35,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
         let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())?;
         fs::write(file("metal"), metal)?;
+        if kernel.sized() {
+            continue;
+        }
         let mut text = String::new();
-        let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..Default::default() };
+        let model = if kernel.half() { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
+        let options = hlsl::Options { shader_model: model, ..Default::default() };
         let pipeline = hlsl::PipelineOptions::default();
         hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None)?;
         fs::write(file("hlsl"), text)?;

@@ -13,6 +13,7 @@
 
 const TILE = 32u;
 #import matmul/job
+#import matmul/tile_store
 
 const OUTS = 64u;
 const RUNS = 2u;
@@ -124,17 +125,5 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
         }
         workgroupBarrier();
     }
-    for (var j = 0u; j < 4u; j++) {
-        let row = line + 8u * j;
-        let o = first_out + column;
-#if TWO
-        store(tile, row, o, s0[j], s2[j]);
-        store(tile, row, o + 16u, s1[j], s3[j]);
-#else
-        store(tile, row, o, scaled(tile, o, s0[j]), 0.0);
-        store(tile, row, o + 16u, scaled(tile, o + 16u, s1[j]), 0.0);
-        store(tile, row, o + 32u, scaled(tile, o + 32u, s2[j]), 0.0);
-        store(tile, row, o + 48u, scaled(tile, o + 48u, s3[j]), 0.0);
-#endif
-    }
+    store_sums(tile, line, first_out + column, s0, s1, s2, s3);
 }

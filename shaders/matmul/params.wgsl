@@ -31,7 +31,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 #if PACKED
-// In units of such vectors: what `pack_rows` writes, three for each 32 values.
+// In units of such vectors: what `pack_rows` or `half_rows` writes.
 @group(1) @binding(1) var<storage, read> x: array<vec4<u32>>;
 #else
 #if VECTORS

@@ -2,6 +2,9 @@
 //
 // Weights are expanded into memory of the workgroup, DEPTH values of each output at a time, beside as many activations of
 // each row. Both lie there with a gap after DEPTH values, so that the threads of a subgroup read from different banks.
+//
+// HALF: both are 16-bit floats there, activations as `half_rows` has written them. Four products are summed as such, the rest
+// in F32.
 #import quant/values
 #import common/weights
 #import common/words
@@ -13,30 +16,26 @@ const TILE = 32u;
 
 const OUTS = 64u;
 const DEPTH = 32u;
+#import matmul/tile_weights
+#import matmul/tile_store
+#if HALF
+#import matmul/half
+alias Value4 = vec4<f16>;
+#else
+alias Value4 = vec4<f32>;
+#endif
+
 const THREADS = 128u;
 // In vectors of four.
 const PITCH = DEPTH / 4u + 1u;
 
-var<workgroup> weights: array<vec4<f32>, OUTS * PITCH>;
-var<workgroup> rows: array<vec4<f32>, TILE * PITCH>;
+var<workgroup> weights: array<Value4, OUTS * PITCH>;
+var<workgroup> rows: array<Value4, TILE * PITCH>;
 
-// Eight weights of the r-th output of the tile, from value k on.
-fn weights_at(tile: Tile, first_out: u32, r: u32, k: u32) -> Octet {
-    let last = params.n_out - 1u;
-    let block = k / BLOCK_LEN * BLOCK_BYTES;
-#if TWO
-    if r >= OUTS / 2u {
-        let o = min(first_out + r - OUTS / 2u, last);
-        return dequant_up(tile.up + o * params.up_stride + block, k % BLOCK_LEN);
-    }
-#endif
-    return dequant(tile.w + min(first_out + r, last) * params.w_stride + block, k % BLOCK_LEN);
-}
-
-fn four(v: vec4<f32>, first: u32, k: u32) -> vec4<f32> {
-    return vec4<f32>(
+fn four(v: Value4, first: u32, k: u32) -> vec4<f32> {
+    return vec4<f32>(Value4(
         dot(v, rows[first + k]), dot(v, rows[first + 8u * PITCH + k]),
-        dot(v, rows[first + 16u * PITCH + k]), dot(v, rows[first + 24u * PITCH + k]));
+        dot(v, rows[first + 16u * PITCH + k]), dot(v, rows[first + 24u * PITCH + k])));
 }
 
 @compute @workgroup_size(THREADS)
@@ -53,8 +52,12 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
     // This thread's outputs are column + 16 i, its rows line + 8 j.
     let column = index % 16u;
     let line = index / 16u;
+#if HALF
+    let row = source(tile, index / 4u) + 1u + index % 4u;
+#else
     let row_a = source(tile, index / 8u) / 4u + index % 8u;
     let row_b = source(tile, 16u + index / 8u) / 4u + index % 8u;
+#endif
     var s0 = vec4<f32>();
     var s1 = vec4<f32>();
     var s2 = vec4<f32>();
@@ -68,9 +71,18 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
             if k + 8u * e < params.n_in {
                 v = weights_at(tile, first_out, r, k + 8u * e);
             }
-            weights[r * PITCH + 2u * e] = v.lo;
-            weights[r * PITCH + 2u * e + 1u] = v.hi;
+            weights[r * PITCH + 2u * e] = Value4(v.lo);
+            weights[r * PITCH + 2u * e + 1u] = Value4(v.hi);
         }
+#if HALF
+        var v = vec4<u32>();
+        if k + 8u * (index % 4u) < params.n_in {
+            v = x[row + k / 8u];
+        }
+        let at = index / 4u * PITCH + 2u * (index % 4u);
+        rows[at] = halves4(v.x, v.y);
+        rows[at + 1u] = halves4(v.z, v.w);
+#else
         var a = vec4<f32>();
         var b = vec4<f32>();
         if k + 4u * (index % 8u) < params.n_in {
@@ -79,6 +91,7 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
         }
         rows[index / 8u * PITCH + index % 8u] = a;
         rows[(16u + index / 8u) * PITCH + index % 8u] = b;
+#endif
         workgroupBarrier();
         for (var d = 0u; d < DEPTH / 4u; d++) {
             s0 += four(weights[column * PITCH + d], line * PITCH, d);
@@ -88,17 +101,14 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
         }
         workgroupBarrier();
     }
-    for (var j = 0u; j < 4u; j++) {
-        let row = line + 8u * j;
-        let o = first_out + column;
-#if TWO
-        store(tile, row, o, s0[j], s2[j]);
-        store(tile, row, o + 16u, s1[j], s3[j]);
-#else
-        store(tile, row, o, scaled(tile, o, s0[j]), 0.0);
-        store(tile, row, o + 16u, scaled(tile, o + 16u, s1[j]), 0.0);
-        store(tile, row, o + 32u, scaled(tile, o + 32u, s2[j]), 0.0);
-        store(tile, row, o + 48u, scaled(tile, o + 48u, s3[j]), 0.0);
+#if HALF
+    let scale = vec4<f32>(
+        row_scale(source(tile, line)), row_scale(source(tile, line + 8u)),
+        row_scale(source(tile, line + 16u)), row_scale(source(tile, line + 24u)));
+    s0 *= scale;
+    s1 *= scale;
+    s2 *= scale;
+    s3 *= scale;
 #endif
-    }
+    store_sums(tile, line, first_out + column, s0, s1, s2, s3);
 }

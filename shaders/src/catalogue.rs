@@ -1,7 +1,7 @@
 //! The closed list of kernels: what each is made of and what it binds.
 
 use crate::expand::{ExpandError, expand};
-use crate::product::{Job, Shape, Tier};
+use crate::product::{Job, Narrow, Shape, Tier};
 use crate::quant::{FORMATS, Format};
 use crate::sources;
 use alloc::format;
@@ -40,12 +40,15 @@ pub enum Kernel {
     /// `[n_out, n_in]`: grid `(ceil(n_out / outputs), rows or tiles)`, with [`Tier::outputs`] and [`Tier::tile`].
     #[expect(missing_docs, reason = "see the enum, and the types")]
     Product { format: Format, aligned: bool, job: Job, shape: Shape, tier: Tier },
-    /// `matmul/packed_tile`, a tile of rows by a matrix of a block format, stored `[n_out, n_in]`, in products of packed signed
-    /// bytes: grid as [`Kernel::Product`] in [`Tier::Shared`]. It reads what [`Kernel::PackRows`] writes.
+    /// `matmul/packed_tile`, `shared_tile` in 16-bit floats or `matrix_tile`: a tile of rows, written by [`Kernel::PackRows`] or
+    /// [`Kernel::HalfRows`], by a matrix stored `[n_out, n_in]`; grid as [`Kernel::Product`] in [`Tier::Shared`].
+    /// `matrix_tile` is told by [`Kernel::THREADS`] how many invocations four of the adapter's largest subgroups have.
     #[expect(missing_docs, reason = "see the enum, and the types")]
-    Packed { format: Format, aligned: bool, job: Job },
+    Narrow { format: Format, aligned: bool, job: Job, how: Narrow },
     /// `matmul/pack_rows`: grid `(ceil(span / 8), ceil(blocks / span))`, of blocks of 32 values.
     PackRows,
+    /// `matmul/half_rows`: grid `(1, rows)`.
+    HalfRows,
     /// `matmul/lanes_row` and `lanes_tile` of [`Tier::Lanes`] for weights and activations in windows of uniforms, stored
     /// `[n_out, n_in]`: grid `(ceil(outputs of a window / 8), rows or rows of a window / 4)`. `two` is [`Job::SwiGlu`],
     /// otherwise it is [`Job::MatMul`], with factors, bias or sums only if `extra`.
@@ -131,8 +134,8 @@ impl Kernel {
     /// Parts of the keys that [`Kernel::AttendMerge`] joins at most.
     pub const ATTEND_PARTS: usize = 64;
 
-    /// Words that [`Kernel::PackRows`] writes for each 32 values.
-    pub const PACKED_WORDS: usize = 12;
+    /// The overridable constant of kernels whose workgroups the adapter sizes: see [`Kernel::sized`].
+    pub const THREADS: &str = "THREADS";
 
     /// Bytes of a window of uniforms, as by WebGPU's default limits.
     pub const WINDOW: u64 = 1 << 16;
@@ -155,7 +158,7 @@ impl Kernel {
         let mut all =
             Vec::from([Kernel::RmsNormLanes, Combine, Kernel::Add, TopK, AttendMerge, AttendAll, SampleTopK]);
         all.extend([false, true].map(|eight| QkPrepare { eight }));
-        all.extend([Kernel::SortPicks, Kernel::SumPicks, Kernel::PackRows]);
+        all.extend([Kernel::SortPicks, Kernel::SumPicks, Kernel::PackRows, Kernel::HalfRows]);
         all.extend([Gelu, AddRows, Rope2d, PixelShuffle]);
         all.extend([false, true].into_iter().flat_map(|wide| [RmsNorm { wide }, LayerNorm { wide }]));
         for (f16, odd) in [(false, false), (true, false), (true, true)] {
@@ -193,8 +196,8 @@ impl Kernel {
                         extra,
                     }));
                 }
-                if !format.plain {
-                    all.extend(Job::ALL.map(|job| Kernel::Packed { format, aligned, job }));
+                for how in Narrow::ALL.into_iter().filter(|how| how.takes(format)) {
+                    all.extend(Job::ALL.map(|job| Kernel::Narrow { format, aligned, job, how }));
                 }
                 if format.plain {
                     all.push(Kernel::MatMulInOut { format, aligned });
@@ -228,8 +231,13 @@ impl Kernel {
                 (Tier::Shared | Tier::Subgroup, Shape::Row) => "matmul/shared_row",
                 (Tier::Shared | Tier::Subgroup, Shape::Tile) => "matmul/shared_tile",
             },
-            Kernel::Packed { .. } => "matmul/packed_tile",
+            Kernel::Narrow { how, .. } => match how {
+                Narrow::Packed => "matmul/packed_tile",
+                Narrow::Half => "matmul/shared_tile",
+                Narrow::Matrix8 | Narrow::Matrix16 => "matmul/matrix_tile",
+            },
             Kernel::PackRows => "matmul/pack_rows",
+            Kernel::HalfRows => "matmul/half_rows",
             Kernel::Windows { shape: Shape::Row, .. } => "matmul/lanes_row",
             Kernel::Windows { shape: Shape::Tile, .. } => "matmul/lanes_tile",
             Kernel::RmsNormLanes => "norm/rms_norm_lanes",
@@ -267,6 +275,17 @@ impl Kernel {
         )
     }
 
+    /// Whether it computes in 16-bit floats, which is an optional feature.
+    pub const fn half(&self) -> bool {
+        matches!(self, Kernel::Narrow { how: Narrow::Half | Narrow::Matrix8 | Narrow::Matrix16, .. })
+    }
+
+    /// Whether it multiplies cooperative matrices, an experimental feature of wgpu's. Its workgroups are of
+    /// [`Kernel::THREADS`] invocations.
+    pub const fn sized(&self) -> bool {
+        matches!(self, Kernel::Narrow { how, .. } if how.matrix())
+    }
+
     /// The weight format that the kernel is built for, if any.
     pub const fn format(&self) -> Option<Format> {
         match self.matrix() {
@@ -281,7 +300,7 @@ impl Kernel {
             Kernel::EmbedRows { format, aligned }
             | Kernel::RouteRow { format, aligned }
             | Kernel::Product { format, aligned, .. }
-            | Kernel::Packed { format, aligned, .. }
+            | Kernel::Narrow { format, aligned, .. }
             | Kernel::Windows { format, aligned, .. } => Some((format, aligned, false)),
             Kernel::MatMulInOut { format, aligned } => Some((format, aligned, true)),
             Kernel::ExpertGateUp { format, aligned, in_out }
@@ -312,16 +331,20 @@ impl Kernel {
                 ("VECTORS", !matches!(tier, Tier::Thread)),
                 ("STAGED", tier.shared() && shape == Shape::Row),
             ],
-            Kernel::Packed { format, job, .. } => [
-                ("TWO", job.two()),
-                ("EXPERT", job.expert()),
-                ("BACK", job == Job::ExpertDown),
-                ("TILED", true),
-                ("PACKED", true),
-                ("HALVES", format.halves),
-                ("LOW", format.low),
-                ("", false),
-            ],
+            Kernel::Narrow { format, job, how, .. } => {
+                let bytes = matches!(how, Narrow::Packed);
+                [
+                    ("TWO", job.two()),
+                    ("EXPERT", job.expert()),
+                    ("BACK", job == Job::ExpertDown),
+                    ("TILED", true),
+                    ("PACKED", true),
+                    // Of the bytes' scales, and of the floats.
+                    if bytes { ("HALVES", format.halves) } else { ("HALF", how == Narrow::Half) },
+                    ("LOW", format.low && bytes),
+                    ("SIXTEEN", how == Narrow::Matrix16),
+                ]
+            }
             Kernel::Windows { shape, two, extra, .. } => [
                 ("TWO", two),
                 ("TILED", shape == Shape::Tile),
@@ -353,8 +376,8 @@ impl Kernel {
         if let Kernel::Product { job, tier, .. } = self {
             name += &format!(" {} {}", job.name(), tier.name());
         }
-        if let Kernel::Packed { job, .. } = self {
-            name += &format!(" {}", job.name());
+        if let Kernel::Narrow { job, how, .. } = self {
+            name += &format!(" {} {}", job.name(), how.name());
         }
         if let Kernel::Windows { two, .. } = self {
             name += if *two { " swiglu windows" } else { " matmul windows" };
@@ -378,9 +401,17 @@ impl Kernel {
             Some((format, _, in_out)) => (format.stem, if in_out { "in_out" } else { "out_in" }),
             None => ("", ""),
         };
-        let source = if matches!(self, Kernel::AttendAll) { "rows" } else { "cache" };
-        let keys = [("format", format), ("layout", layout), ("source", source)];
-        expand(self.path(), &self.flags(), &keys, &sources::find)
+        let from = if matches!(self, Kernel::AttendAll) { "rows" } else { "cache" };
+        let keys = [("format", format), ("layout", layout), ("source", from)];
+        let mut source = String::new();
+        if self.half() {
+            source += "enable f16;\n";
+        }
+        if self.sized() {
+            source += "enable wgpu_cooperative_matrix;\n";
+        }
+        source += &expand(self.path(), &self.flags(), &keys, &sources::find)?;
+        Ok(source)
     }
 
     /// The buffers of group 1, from binding 0 on.
@@ -407,18 +438,18 @@ impl Kernel {
             // weights, x, out, scales, bias
             Kernel::MatMulInOut { .. }
             | Kernel::Product { job: Job::MatMul, .. }
-            | Kernel::Packed { job: Job::MatMul, .. } => &[Read, Read, ReadWrite, Read, Read],
+            | Kernel::Narrow { job: Job::MatMul, .. } => &[Read, Read, ReadWrite, Read, Read],
             // gate, x, out, up
-            Kernel::Product { job: Job::SwiGlu, .. } | Kernel::Packed { job: Job::SwiGlu, .. } => {
+            Kernel::Product { job: Job::SwiGlu, .. } | Kernel::Narrow { job: Job::SwiGlu, .. } => {
                 &[Read, Read, ReadWrite, Read]
             }
             // gate, x, out, up, table of experts, picks or their plan, scores
             Kernel::Product { job: Job::ExpertSwiGlu, .. }
-            | Kernel::Packed { job: Job::ExpertSwiGlu, .. } => {
+            | Kernel::Narrow { job: Job::ExpertSwiGlu, .. } => {
                 &[Read, Read, ReadWrite, Read, Read, Read, Read]
             }
             // weights, x, out, scales, table of experts, picks or their plan
-            Kernel::Product { job: Job::ExpertDown, .. } | Kernel::Packed { job: Job::ExpertDown, .. } => {
+            Kernel::Product { job: Job::ExpertDown, .. } | Kernel::Narrow { job: Job::ExpertDown, .. } => {
                 &[Read, Read, ReadWrite, Read, Read, Read]
             }
             // x, weight, out
@@ -444,7 +475,9 @@ impl Kernel {
             // x, table or angles
             Kernel::AddRows | Kernel::Rope2d => &[ReadWrite, Read],
             // x, out
-            Kernel::PackRows | Kernel::PixelShuffle | Kernel::SampleTopK => &[Read, ReadWrite],
+            Kernel::PackRows | Kernel::HalfRows | Kernel::PixelShuffle | Kernel::SampleTopK => {
+                &[Read, ReadWrite]
+            }
             // up, gate
             Kernel::Combine => &[Read, ReadWrite],
             // from, to

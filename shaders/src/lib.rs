@@ -12,7 +12,8 @@
 //! blocks of any alignment are read in place.
 //!
 //! Matrix products come in tiers, for drivers that compute on a CPU and for GPUs, with and without subgroups: [`Tier`]. For
-//! GPUs, tiles of rows have a form in packed 8-bit integers too: [`Kernel::Packed`].
+//! GPUs, tiles of rows are also multiplied in packed 8-bit integers, in 16-bit floats and by cooperative matrices:
+//! [`Kernel::Narrow`].
 //! Norms take a workgroup a row; attention shares tiles of keys and values among the queries of a workgroup.
 //! [`Tier::Lanes`] has attention of its own, without barriers, for software drivers.
 //!
@@ -38,4 +39,4 @@ pub mod quant;
 mod sources;
 
 pub use catalogue::{Access, Kernel};
-pub use product::{Job, Shape, Tier};
+pub use product::{Job, Narrow, Shape, Tier};

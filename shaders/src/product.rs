@@ -1,5 +1,7 @@
 //! The matrix products among the kernels: what they compute, for how many rows, and in which tier.
 
+use crate::quant::Format;
+
 /// What becomes of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Job {
@@ -44,6 +46,55 @@ pub enum Shape {
     Row,
     /// A tile of several: prefill.
     Tile,
+}
+
+/// What tiles of rows are multiplied in, in the tiers for GPUs, where that is not F32. Sums are F32 in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Narrow {
+    /// Packed signed bytes, by block formats; rows as [`Kernel::PackRows`](crate::Kernel::PackRows) writes them.
+    Packed,
+    /// 16-bit floats, four products at a time; rows as [`Kernel::HalfRows`](crate::Kernel::HalfRows) writes them, as for
+    /// the others.
+    Half,
+    /// Cooperative matrices of 8 x 8 16-bit floats.
+    Matrix8,
+    /// Cooperative matrices of 16 x 16 16-bit floats.
+    Matrix16,
+}
+
+impl Narrow {
+    /// All of them.
+    pub const ALL: [Narrow; 4] = [Narrow::Packed, Narrow::Half, Narrow::Matrix8, Narrow::Matrix16];
+
+    /// Whether there are kernels for weights of this format: for none that is F32, and in bytes for block formats.
+    pub const fn takes(self, format: Format) -> bool {
+        if matches!(self, Narrow::Packed) { !format.plain } else { !format.exact() }
+    }
+
+    /// Whether subgroups multiply matrices together.
+    pub const fn matrix(self) -> bool {
+        matches!(self, Narrow::Matrix8 | Narrow::Matrix16)
+    }
+
+    /// Vectors of four words that a row of so many values takes, a multiple of [`Tier::step`].
+    pub const fn row_vectors(self, width: usize) -> usize {
+        match self {
+            // Of each 32 values their bytes, and four words on their scale.
+            Narrow::Packed => width / 32 * 3,
+            _ => width / 8 + 1,
+        }
+    }
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Narrow::Packed => "packed",
+            Narrow::Half => "half",
+            Narrow::Matrix8 => "matrix8",
+            Narrow::Matrix16 => "matrix16",
+        }
+    }
 }
 
 /// How the threads of a workgroup share the work.

@@ -62,6 +62,11 @@ pub fn by_name(name: &str) -> Option<Format> {
 }
 
 impl Format {
+    /// Whether it is F32: whoever stores that wants nothing rounded.
+    pub const fn exact(&self) -> bool {
+        self.plain && self.block_bytes == 4 * self.block_len
+    }
+
     /// Whether every block begins on a multiple of 4 bytes when the first one does.
     pub const fn keeps_alignment(&self) -> bool {
         self.block_bytes.is_multiple_of(4)

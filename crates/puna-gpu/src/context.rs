@@ -3,24 +3,11 @@
 use crate::buffer::Buffer;
 use crate::error::OpenError;
 use crate::pipeline::Pipelines;
+use crate::tiles::{Choice, Tiles};
 use puna_core::DeviceError;
-use puna_shaders::{Kernel, Tier};
+use puna_shaders::{Kernel, Narrow, Tier};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// When products of many rows are in packed 8-bit integers: activations are rounded to a 127th of the largest of 32, for
-/// weights of a block format, in the tiers for GPUs. Everything else is F32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Packed {
-    /// Never.
-    Never,
-    /// If they give what they should and take less time than F32 on this adapter, by a small product when it is opened. The
-    /// default, but for drivers that compute on a CPU: there it is `Never`.
-    Faster,
-    /// Always: opening fails where they do not give what they should.
-    Always,
-}
 
 /// How to open a GPU.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +25,10 @@ pub struct Options {
     pub tier: Option<Tier>,
     /// Let the GPU itself count the workgroups of experts' products; where it can, if not given.
     pub indirect: Option<bool>,
-    /// Whether many rows may be rounded to bytes for their products; by the adapter, if not given.
-    pub packed: Option<Packed>,
+    /// What many rows are multiplied in; if not given, what the race finds fastest, or F32 without one.
+    pub tiles: Option<Tiles>,
+    /// Whether there is such a race when the device is opened; if not given, but for drivers that compute on a CPU.
+    pub race: Option<bool>,
 }
 
 impl Options {
@@ -81,9 +70,18 @@ impl Options {
         self
     }
 
-    /// Whether many rows are rounded to 8 bits and multiplied by block-quantised weights in packed integers.
-    pub fn packed(mut self, packed: Packed) -> Self {
-        self.packed = Some(packed);
+    /// Fixes what products of many rows are multiplied in: opening fails where the adapter cannot do it, or gives wrong
+    /// results.
+    pub fn tiles(mut self, tiles: Tiles) -> Self {
+        self.tiles = Some(tiles);
+        self
+    }
+
+    /// Whether all [`Tiles`] that give the right results are timed by a small product when the device is opened. One is used if
+    /// it takes at most 0.9 times as long as those that round less. The choice may differ from start to start where two are
+    /// about equal.
+    pub fn race(mut self, yes: bool) -> Self {
+        self.race = Some(yes);
         self
     }
 
@@ -176,8 +174,12 @@ pub(crate) struct Context {
     pub(crate) align: u64,
     /// The driver computes on the CPU.
     pub(crate) software: bool,
-    /// Tiles of rows are multiplied by block formats in packed bytes.
-    pub(crate) packed: bool,
+    /// What tiles of rows are multiplied in.
+    pub(crate) tiles: Choice,
+    /// Kernels may compute in 16-bit floats.
+    pub(crate) half: bool,
+    /// Cooperative matrices that kernels may multiply.
+    pub(crate) matrix: Option<Matrix>,
     /// Kernels may write the grids of dispatches.
     pub(crate) indirect: bool,
     /// How matrix products are computed.
@@ -191,6 +193,39 @@ pub(crate) struct Context {
     pub(crate) unused: Buffer,
     next_id: AtomicU64,
     failure: Arc<Mutex<Option<String>>>,
+}
+
+/// Cooperative matrices of 16-bit floats, summed in F32.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix {
+    pub(crate) how: Narrow,
+    /// Invocations of four subgroups of the largest size.
+    pub(crate) threads: u32,
+}
+
+impl Matrix {
+    /// The largest that a device has, if it was opened with the features that they take.
+    fn of(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Option<Self> {
+        let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP;
+        let threads = 4 * adapter.get_info().subgroup_max_size;
+        if !device.features().contains(needed)
+            || threads > device.limits().max_compute_invocations_per_workgroup
+        {
+            return None;
+        }
+        let all = adapter.cooperative_matrix_properties();
+        let sides = |side| {
+            all.iter().any(|p| {
+                (p.m_size, p.n_size, p.k_size) == (side, side, side)
+                    && p.ab_type == wgpu::CooperativeScalarType::F16
+                    && p.cr_type == wgpu::CooperativeScalarType::F32
+            })
+        };
+        let how = [(16, Narrow::Matrix16), (8, Narrow::Matrix8)].into_iter().find(|(side, _)| sides(*side));
+        how.map(|(_, how)| Matrix { how, threads })
+    }
 }
 
 /// Memory usages of every buffer that shaders see.
@@ -239,8 +274,8 @@ impl Context {
             return Err(OpenError::TooWeak { adapter: name, lacks });
         }
         // Timestamps cost nothing until a profile asks for them.
-        let required_features =
-            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP);
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+        let required_features = adapter.features() & wanted;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("puna"),
             required_features,
@@ -297,7 +332,9 @@ impl Context {
             max_buffer,
             align: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
             software: info.software,
-            packed: false,
+            tiles: Choice::default(),
+            half: device.features().contains(wgpu::Features::SHADER_F16),
+            matrix: Matrix::of(adapter, &device),
             indirect: able && options.indirect.unwrap_or(true),
             tier: Tier::Thread,
             uniform_align: windows.then_some(uniform_align),

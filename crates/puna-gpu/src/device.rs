@@ -1,13 +1,14 @@
 //! The GPU as a device.
 
 use crate::buffer::{Buffer, Stored, f32_rows};
-use crate::context::{Context, Options, Packed, STORAGE};
+use crate::context::{Context, Options, STORAGE};
 use crate::error::OpenError;
-use crate::ops::{Ops, matmul};
+use crate::ops::Ops;
 use crate::pipeline::Compiler;
 use crate::profile::Profiler;
 use crate::recorder::{Counts, Recorder};
 use crate::tier::{self, TierReport};
+use crate::tiles::{self, Choice, Tiles};
 use crate::traffic::{self, Traffic};
 use crate::weights::Weights;
 use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Place, Region, Rows, Weight};
@@ -53,8 +54,8 @@ impl GpuDevice {
             let mut device = Self::plain(ctx)?;
             match tier::self_test(&mut device) {
                 Ok(()) => {
-                    device.tiers.rejected = rejected;
-                    device.choose_packed(options.packed)?;
+                    let (blocks, plain, passed_over) = tiles::choose(&mut device, options)?;
+                    device.tiers = TierReport { used: tier, rejected, blocks, plain, passed_over };
                     device.forget();
                     return Ok(device);
                 }
@@ -70,33 +71,19 @@ impl GpuDevice {
         Err(OpenError::NoTier { tried: tried.collect::<Vec<_>>().join("; ") })
     }
 
-    /// Multiplies tiles of rows in packed bytes, or says why not.
-    fn choose_packed(&mut self, wish: Option<Packed>) -> Result<(), OpenError> {
-        let default = if self.ctx.software { Packed::Never } else { Packed::Faster };
-        let wish = wish.unwrap_or(default);
-        self.tiers.packed = match wish {
-            Packed::Never => Err(String::from("not wanted")),
-            _ if !self.tiers.used.shared() => Err(format!("not in the tier {}", self.tiers.used.name())),
-            _ => tier::packed(self, wish == Packed::Faster),
-        };
-        self.set_packed(self.tiers.packed.is_ok());
-        match &self.tiers.packed {
-            Err(why) if wish == Packed::Always => {
-                Err(OpenError::NoTier { tried: format!("packed bytes: {why}") })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The driver computes on a CPU.
     pub(crate) fn software(&self) -> bool {
         self.ctx.software
     }
 
-    /// Whether tiles of rows are multiplied in packed bytes; before anybody shares the context.
-    pub(crate) fn set_packed(&mut self, packed: bool) {
+    pub(crate) fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// Says what tiles of rows are multiplied in; before anybody shares the context.
+    pub(crate) fn set_tiles(&mut self, tiles: Choice) {
         if let Some(ctx) = Arc::get_mut(&mut self.ctx) {
-            ctx.packed = packed;
+            ctx.tiles = tiles;
         }
     }
 
@@ -105,7 +92,9 @@ impl GpuDevice {
         let refused =
             |e: DeviceError| OpenError::Refused { adapter: ctx.name.clone(), reason: e.to_string() };
         let recorder = Mutex::new(recorder.map_err(refused)?);
-        let tiers = TierReport { used: ctx.tier, rejected: Vec::new(), packed: Err(String::new()) };
+        let (blocks, plain) = (Tiles::F32, Tiles::F32);
+        let tiers =
+            TierReport { used: ctx.tier, rejected: Vec::new(), blocks, plain, passed_over: Vec::new() };
         Ok(GpuDevice { ctx: Arc::new(ctx), weights: Vec::new(), buffers: Vec::new(), recorder, tiers })
     }
 
@@ -191,11 +180,9 @@ impl Device for GpuDevice {
         let formats = DType::ALL.into_iter().filter(|t| quant::by_name(t.name()).is_some());
         let mut info = DeviceInfo::default();
         info.name = format!("gpu {}", self.ctx.name);
-        let packed = |t: &DType| {
-            let format = quant::by_name(t.name());
-            format.is_some_and(|f| matmul::packs(self.ctx.packed, f, self.tiers.used))
-        };
-        info.kernels = formats.map(|t| (t, tier::described(self.tiers.used, packed(&t)))).collect();
+        let used = self.tiers.used;
+        let tiles = |t: &DType| quant::by_name(t.name()).and_then(|f| self.ctx.tiles.of(f, used));
+        info.kernels = formats.map(|t| (t, tier::described(used, tiles(&t)))).collect();
         info
     }
 

@@ -10,6 +10,11 @@ pub use wgpu;
 /// The application must not replace the device's error handler and lost callback afterwards; puna uses both. The
 /// device's limits hold, and [`Options::adapter`] and [`Options::default_limits`] mean nothing here.
 ///
+/// Products of many rows may be by cooperative matrices ([`Tiles::Matrix`](crate::Tiles::Matrix)) if the application opened the
+/// device with `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`, and the adapter multiplies matrices of 16-bit floats of
+/// 8 x 8 or 16 x 16 with sums in F32. The first feature is wgpu's to change, and the application's to trust: turning it on
+/// is unsafe.
+///
 /// # Errors
 /// The driver refuses the first buffers.
 pub fn from_wgpu(

@@ -3,6 +3,7 @@
 use crate::ops::{
     attend, expert, kv_append, layer_norm, matmul, qk_prepare, rms_norm, route, swiglu, windowed,
 };
+use crate::tiles::Choice;
 use puna_core::{Elem, Expert, Layout, Mat};
 use puna_shaders::quant::{self, Format};
 use puna_shaders::{Job, Kernel, Shape, Tier};
@@ -39,8 +40,8 @@ pub enum Need<'a> {
 pub(crate) struct Ways {
     pub(crate) tier: Tier,
     pub(crate) windows: Option<u64>,
-    /// Tiles of rows are multiplied in packed bytes.
-    pub(crate) packed: bool,
+    /// What tiles of rows are multiplied in.
+    pub(crate) tiles: Choice,
 }
 
 /// The kernels for these needs on a device, each once. Of formats without shaders there are none.
@@ -57,7 +58,7 @@ pub(crate) fn kernels(ways: Ways, needs: &[Need<'_>]) -> Vec<Kernel> {
             Need::Product(mat) => product(ways, mat, &mut all),
             Need::Gated(gate, up) => gated(ways, gate, up, &mut all),
             Need::Router(mat) => {
-                product(ways, mat, &mut all);
+                product(Ways { tiles: Choice::default(), ..ways }, mat, &mut all);
                 all.push(Kernel::TopK);
                 if let Some((format, aligned)) = stored(mat).filter(|_| route::at_once(tier, mat)) {
                     all.push(Kernel::RouteRow { format, aligned });
@@ -82,9 +83,8 @@ pub(crate) fn kernels(ways: Ways, needs: &[Need<'_>]) -> Vec<Kernel> {
             }
         }
     }
-    if all.iter().any(|kernel| matches!(kernel, Kernel::Packed { .. })) {
-        all.push(Kernel::PackRows);
-    }
+    let narrow = all.iter().filter_map(matmul::narrow).map(matmul::rounding).collect::<Vec<_>>();
+    all.extend(narrow);
     let mut seen = std::collections::HashSet::new();
     all.retain(|kernel| seen.insert(*kernel));
     all
@@ -97,7 +97,7 @@ fn stored(mat: &Mat) -> Option<(Format, bool)> {
     Some((format, whole && format.keeps_alignment()))
 }
 
-fn both(format: Format, aligned: bool, job: Job, ways: (Tier, bool)) -> [Kernel; 2] {
+fn both(format: Format, aligned: bool, job: Job, ways: (Tier, Choice)) -> [Kernel; 2] {
     [Shape::Row, Shape::Tile].map(|shape| matmul::product_kernel(format, aligned, job, shape, ways))
 }
 
@@ -114,7 +114,7 @@ fn dense(ways: Ways, format: Format, aligned: bool, mats: &[&Mat], all: &mut Vec
             all.extend(forms.map(|extra| Kernel::Windows { format, aligned, shape, two, extra }));
         } else {
             let tier = matmul::tier_of(ways.tier, &[], first.n_in);
-            all.push(matmul::product_kernel(format, aligned, job, shape, (tier, ways.packed)));
+            all.push(matmul::product_kernel(format, aligned, job, shape, (tier, ways.tiles)));
         }
     }
 }
@@ -145,7 +145,7 @@ fn routed(ways: Ways, experts: &[Expert], top_k: usize, all: &mut Vec<Kernel>) {
         all.extend((top_k > 1).then_some(Kernel::SumPicks));
     }
     for e in experts {
-        let ways = (expert::tier_of(ways.tier, &[], e.gate.n_in, e.gate.n_out), ways.packed);
+        let ways = (expert::tier_of(ways.tier, &[], e.gate.n_in, e.gate.n_out), ways.tiles);
         let Some((format, aligned)) = stored(&e.gate) else { return };
         let up = stored(&e.up);
         let shapes = if tiled { 2 } else { 1 };

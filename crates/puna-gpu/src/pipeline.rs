@@ -80,6 +80,8 @@ impl Pipelines {
                 entry(i, ty, false)
             })
             .collect();
+        let threads = ctx.matrix.map_or(0, |matrix| matrix.threads);
+        let constants = [(Kernel::THREADS, f64::from(threads))];
         let made = ctx.guarded(0, || {
             let module = ctx.device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(&name),
@@ -102,6 +104,7 @@ impl Pipelines {
                 compilation_options: wgpu::PipelineCompilationOptions {
                     // Every kernel writes its workgroup memory before it reads it.
                     zero_initialize_workgroup_memory: false,
+                    constants: if kernel.sized() { &constants } else { &[] },
                     ..Default::default()
                 },
                 cache: self.cache.get(),
@@ -126,7 +129,7 @@ pub struct Compiler {
 impl Compiler {
     /// The kernels that these parts of a model need.
     pub fn prepare(&self, needs: &[Need<'_>]) -> Preparation {
-        let ways = Ways { tier: self.tier, windows: self.ctx.windows(), packed: self.ctx.packed };
+        let ways = Ways { tier: self.tier, windows: self.ctx.windows(), tiles: self.ctx.tiles };
         let (ctx, kernels) = (self.ctx.clone(), needs::kernels(ways, needs));
         Preparation { ctx, kernels, next: AtomicUsize::new(0), done: AtomicUsize::new(0) }
     }

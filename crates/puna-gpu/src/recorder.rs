@@ -86,6 +86,12 @@ pub(crate) enum Scratch {
     Plan,
     /// Activations as packed bytes.
     Packed,
+    /// Activations as 16-bit floats.
+    Halves,
+}
+
+impl Scratch {
+    const COUNT: usize = Scratch::Halves as usize + 1;
 }
 
 type GroupKey = (Kernel, [(u64, u64, u64); MAX_BINDINGS]);
@@ -100,7 +106,7 @@ pub(crate) struct Recorder {
     params: wgpu::BindGroup,
     work: u64,
     groups: HashMap<GroupKey, wgpu::BindGroup>,
-    scratch: [Option<Buffer>; 6],
+    scratch: [Option<Buffer>; Scratch::COUNT],
     staging: Option<Buffer>,
     /// The preparation of one row that is the last step, after so many steps: what follows may take it along.
     prepared: Option<(QkPrepare, usize)>,
@@ -139,7 +145,7 @@ impl Recorder {
             params,
             work: 0,
             groups: HashMap::new(),
-            scratch: [const { None }; 6],
+            scratch: [const { None }; Scratch::COUNT],
             staging: None,
             prepared: None,
             counts: Counts::default(),

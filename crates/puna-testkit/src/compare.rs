@@ -52,6 +52,16 @@ pub fn argmax(values: &[f32]) -> u32 {
     (0..values.len()).fold(0, better) as u32
 }
 
+/// Nats by which the distribution over tokens of these logits differs from the expected one (Kullback and Leibler).
+pub fn divergence(found: &[f32], expected: &[f32]) -> f64 {
+    let log_softmax = |logits: &[f32]| {
+        let most = logits.iter().copied().fold(f32::MIN, f32::max);
+        let sum: f64 = logits.iter().map(|v| f64::from(v - most).exp()).sum();
+        logits.iter().map(|v| f64::from(v - most) - sum.ln()).collect::<Vec<_>>()
+    };
+    log_softmax(expected).iter().zip(log_softmax(found)).map(|(e, f)| e.exp() * (e - f)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

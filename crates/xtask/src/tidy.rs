@@ -20,6 +20,7 @@ const MAY_BE_UNSAFE: &[(&str, &str)] = &[
     ("tests/", "allocators: one that counts, and the one of the program without std"),
     ("crates/puna-format/tests/hostile.rs", "an allocator that counts"),
     ("crates/puna/tests/alloc.rs", "an allocator that counts"),
+    ("crates/puna-gpu/tests/ops/half.rs", "wgpu's experimental features, which an application turns on"),
 ];
 
 /// Crates that others link. They do not talk, look around or start anything by themselves.

@@ -10,14 +10,14 @@
 
 use super::expert_plan::Plan;
 use super::experts_bound::{Group, groups};
-use super::matmul::{self, FEW_ROWS, Params, Part, meet, offset, packs, product_kernel};
+use super::matmul::{self, FEW_ROWS, Params, Part, meet, narrow, offset, product_kernel};
 use super::swiglu::fusable;
 use super::{MAX_SCRATCH, NONE, Ops, chunks, distinct, format};
 use crate::buffer::{Buffer, Operand, Span};
 use crate::recorder::Scratch;
 use puna_core::ops::ExpertFfn;
 use puna_core::{DeviceError, Expert, Layout, Mat};
-use puna_shaders::{Job, Kernel, Shape, Tier};
+use puna_shaders::{Job, Kernel, Narrow, Shape, Tier};
 
 const OP: &str = "ExpertFfn";
 
@@ -102,9 +102,9 @@ impl Ops<'_> {
             let batch = Batch { rows: n, top_k, ids: &ids, scores: &scores, tier, plan };
             let gate = Operand::new(self.rec.scratch(self.ctx, Scratch::Gate, picks * n_ff)?, n_ff);
             if let [pairs] = &firsts[..] {
-                let packed = self.packed_rows(pairs, &batch, &x, n)?;
+                let rounded = self.rounded_rows(pairs, &batch, &x, n)?;
                 for group in pairs {
-                    self.expert_product(group, Job::ExpertSwiGlu, &batch, (&x, packed.as_ref()), &gate)?;
+                    self.expert_product(group, Job::ExpertSwiGlu, &batch, (&x, &rounded), &gate)?;
                 }
             } else {
                 let up = Operand::new(self.rec.scratch(self.ctx, Scratch::Up, picks * n_ff)?, n_ff);
@@ -136,12 +136,12 @@ impl Ops<'_> {
             }
             false => None,
         };
-        let packed = self.packed_rows(groups, batch, gate, batch.picks())?;
+        let rounded = self.rounded_rows(groups, batch, gate, batch.picks())?;
         for group in groups {
             match group.mats[0].layout {
                 Layout::OutIn => {
                     let to = parts.as_ref().unwrap_or(out);
-                    self.expert_product(group, Job::ExpertDown, batch, (gate, packed.as_ref()), to)?;
+                    self.expert_product(group, Job::ExpertDown, batch, (gate, &rounded), to)?;
                 }
                 Layout::InOut => self.single_product(group, true, batch, gate, out)?,
             }
@@ -158,19 +158,24 @@ impl Ops<'_> {
         self.rec.dispatch(self.ctx, Kernel::SumPicks, &params, &[from, to], grid, work)
     }
 
-    /// The rows as packed bytes, if the products of a group read them: before anything is uploaded for one of these.
-    fn packed_rows(
+    /// The rows in all that the products of groups read them in, if not as they are: before anything is uploaded for one of
+    /// these.
+    fn rounded_rows(
         &mut self,
         groups: &[Group],
         batch: &Batch<'_>,
         x: &Operand,
         rows: usize,
-    ) -> Result<Option<Buffer>, DeviceError> {
-        let mut any = false;
-        for mat in groups.iter().filter_map(|group| group.mats.first()) {
-            any |= packs(self.ctx.packed, format(OP, mat.dtype)?, batch.tier);
+    ) -> Result<Vec<(Narrow, Buffer)>, DeviceError> {
+        let mut rounded: Vec<(Narrow, Buffer)> = Vec::new();
+        for mat in groups.iter().filter_map(|group| group.mats.first()).filter(|_| batch.plan.is_some()) {
+            if let Some(how) = self.ctx.tiles.of(format(OP, mat.dtype)?, batch.tier)
+                && rounded.iter().all(|(other, _)| *other != how)
+            {
+                rounded.push((how, self.round(x, rows, how)?));
+            }
         }
-        if any && batch.plan.is_some() { self.pack(x, rows).map(Some) } else { Ok(None) }
+        Ok(rounded)
     }
 
     /// What the kernels of a group of experts share, and whether all matrices are aligned. Their table goes to the arena.
@@ -239,7 +244,7 @@ impl Ops<'_> {
         group: &Group,
         job: Job,
         batch: &Batch<'_>,
-        (x, packed): (&Operand, Option<&Buffer>),
+        (x, rounded): (&Operand, &[(Narrow, Buffer)]),
         out: &Operand,
     ) -> Result<(), DeviceError> {
         let (ctx, mat, place) = (self.ctx, group.mats[0], group.places[0]);
@@ -276,10 +281,9 @@ impl Ops<'_> {
             ..params
         };
         let tier = batch.tier;
-        let kernel = product_kernel(format(OP, mat.dtype)?, aligned, job, shape, (tier, ctx.packed));
-        // Some groups may be of formats that are not multiplied so.
-        let packed = packed.filter(|_| matches!(kernel, Kernel::Packed { .. }));
-        let (x, params) = meet(packed, x, params);
+        let kernel = product_kernel(format(OP, mat.dtype)?, aligned, job, shape, (tier, ctx.tiles));
+        let rounded = rounded.iter().find(|(how, _)| narrow(&kernel) == Some(*how));
+        let (x, params) = meet(rounded, x, params);
         let columns = (place.rows as u32).div_ceil(tier.outputs(job, shape));
         let grid = match &batch.plan {
             Some(plan) => plan.grid(ctx, columns),

@@ -3,11 +3,12 @@
 use super::{NONE, Ops, aligned, chunks, format};
 use crate::buffer::{Buffer, Operand, Span};
 use crate::recorder::Scratch;
+use crate::tiles::Choice;
 use crate::traffic;
 use puna_core::ops::MatMul;
 use puna_core::{DeviceError, Layout, Mat, Vector};
 use puna_shaders::quant::Format;
-use puna_shaders::{Job, Kernel, Shape, Tier};
+use puna_shaders::{Job, Kernel, Narrow, Shape, Tier};
 
 /// The parameters of the kernels that multiply by a matrix, in the order of `matmul/params.wgsl`.
 #[derive(Clone, Copy, Default)]
@@ -62,27 +63,35 @@ impl Params {
 /// From so many rows on, tiles of rows are faster than one row after the other.
 pub(crate) const FEW_ROWS: usize = 3;
 
-/// Whether tiles of rows are multiplied by such a matrix in packed bytes, on a device that does so.
-pub(crate) fn packs(packed: bool, format: Format, tier: Tier) -> bool {
-    packed && tier.shared() && !format.plain
-}
-
 /// The kernel, under the name in the catalogue: tiles are the same in both tiers for GPUs.
 pub(crate) fn product_kernel(
     format: Format,
     aligned: bool,
     job: Job,
     shape: Shape,
-    (tier, packed): (Tier, bool),
+    (tier, tiles): (Tier, Choice),
 ) -> Kernel {
-    if shape == Shape::Tile && packs(packed, format, tier) {
-        return Kernel::Packed { format, aligned, job };
+    if let Some(how) = tiles.of(format, tier).filter(|_| shape == Shape::Tile) {
+        return Kernel::Narrow { format, aligned, job, how };
     }
     let tier = match (tier, shape) {
         (Tier::Subgroup, Shape::Tile) => Tier::Shared,
         _ => tier,
     };
     Kernel::Product { format, aligned, job, shape, tier }
+}
+
+/// What the kernel's rows are rounded to, if they are.
+pub(crate) fn narrow(kernel: &Kernel) -> Option<Narrow> {
+    match kernel {
+        Kernel::Narrow { how, .. } => Some(*how),
+        _ => None,
+    }
+}
+
+/// The kernel that rounds rows so.
+pub(crate) fn rounding(how: Narrow) -> Kernel {
+    if how == Narrow::Packed { Kernel::PackRows } else { Kernel::HalfRows }
 }
 
 /// The tier if it takes rows of this width that begin at these elements, else the one that takes any.
@@ -115,13 +124,16 @@ pub(super) fn offset(base: u32, by: usize) -> u32 {
     if base == NONE { NONE } else { base + by as u32 }
 }
 
-/// What a product binds as its rows, and is told of them: the packed ones, if there are such.
-pub(super) fn meet<'a>(packed: Option<&'a Buffer>, x: Span<'a>, params: Params) -> (Span<'a>, Params) {
-    match packed {
-        Some(packed) => {
-            // In vectors of four words.
-            let x_stride = params.n_in / 32 * (Kernel::PACKED_WORDS as u32 / 4);
-            (Span::whole(packed), Params { x_base: 0, x_stride, ..params })
+/// What a product binds as its rows, and is told of them: the rounded ones, if there are such.
+pub(super) fn meet<'a>(
+    rounded: Option<&'a (Narrow, Buffer)>,
+    x: Span<'a>,
+    params: Params,
+) -> (Span<'a>, Params) {
+    match rounded {
+        Some((how, rounded)) => {
+            let x_stride = how.row_vectors(params.n_in as usize) as u32;
+            (Span::whole(rounded), Params { x_base: 0, x_stride, ..params })
         }
         None => (x, params),
     }
@@ -143,6 +155,20 @@ impl Ops<'_> {
         w: &Mat,
         bias: Option<Vector>,
         out: &Operand,
+        add: bool,
+    ) -> Result<(), DeviceError> {
+        self.product_in(self.ctx.tiles, op, (x, out), n_rows, w, bias, add)
+    }
+
+    /// The same, with a choice of what tiles of rows are multiplied in.
+    pub(super) fn product_in(
+        &mut self,
+        tiles: Choice,
+        op: &'static str,
+        (x, out): (&Operand, &Operand),
+        n_rows: usize,
+        w: &Mat,
+        bias: Option<Vector>,
         add: bool,
     ) -> Result<(), DeviceError> {
         let ctx = self.ctx;
@@ -182,10 +208,10 @@ impl Ops<'_> {
                     (Kernel::MatMulInOut { format, aligned }, grid)
                 } else {
                     let tier = tier_of(ctx.tier, &[x_at], w.n_in);
-                    self.shaped(format, aligned, (Job::MatMul, tier), n, part.n_out)
+                    shaped(format, aligned, (Job::MatMul, tier, tiles), n, part.n_out)
                 };
-                let packed = self.packed(kernel, &x_rows, n)?;
-                let (x, params) = meet(packed.as_ref(), x, params);
+                let rounded = self.rounded(kernel, &x_rows, n)?;
+                let (x, params) = meet(rounded.as_ref(), x, params);
                 let spans = [window.span, x, out, scale, bias];
                 let work = (n * part.n_in * part.n_out) as u64;
                 self.loaded(kernel, (window.base, w.stride), (part.n_in, part.n_out), grid.1);
@@ -195,32 +221,40 @@ impl Ops<'_> {
         Ok(())
     }
 
-    /// Rows as packed bytes, if that is what the kernel of their product reads.
-    pub(super) fn packed(
+    /// Rows in what the kernel of their product reads, if those are not the rows themselves.
+    pub(super) fn rounded(
         &mut self,
         kernel: Kernel,
         x: &Operand,
         n: usize,
-    ) -> Result<Option<Buffer>, DeviceError> {
-        if matches!(kernel, Kernel::Packed { .. }) { self.pack(x, n).map(Some) } else { Ok(None) }
+    ) -> Result<Option<(Narrow, Buffer)>, DeviceError> {
+        narrow(&kernel).map(|how| Ok((how, self.round(x, n, how)?))).transpose()
     }
 
-    /// Rows of whole blocks of 32 values as packed bytes.
-    pub(super) fn pack(&mut self, x: &Operand, n: usize) -> Result<Buffer, DeviceError> {
-        let blocks = n * x.width / 32;
-        let packed = self.rec.scratch(self.ctx, Scratch::Packed, Kernel::PACKED_WORDS * blocks)?;
-        let (x, x_base) = x.span(self.ctx, n);
-        // Eight blocks a workgroup. A grid ends at 65,535 in each direction.
-        let groups = blocks.div_ceil(8).max(1);
-        let across = groups.min(32_768);
-        let params = [blocks as u32, 8 * across as u32, x_base / 4];
-        let grid = (across as u32, groups.div_ceil(across) as u32);
-        let bytes = 4 * (Kernel::PACKED_WORDS * blocks) as u64;
-        self.rec.extra.0 += bytes;
-        self.rec.extra.1 += bytes;
-        let spans = [x, Span::whole(&packed)];
-        self.rec.dispatch(self.ctx, Kernel::PackRows, &params, &spans, grid, (32 * blocks) as u64)?;
-        Ok(packed)
+    /// Rows of a multiple of 8 values, for packed bytes of 32, rounded.
+    pub(super) fn round(&mut self, x: &Operand, n: usize, how: Narrow) -> Result<Buffer, DeviceError> {
+        let kernel = rounding(how);
+        let scratch = if kernel == Kernel::PackRows { Scratch::Packed } else { Scratch::Halves };
+        let words = 4 * how.row_vectors(x.width) * n;
+        let rounded = self.rec.scratch(self.ctx, scratch, words)?;
+        let (x_span, x_base) = x.span(self.ctx, n);
+        self.rec.extra.0 += 4 * words as u64;
+        self.rec.extra.1 += 4 * words as u64;
+        let spans = [x_span, Span::whole(&rounded)];
+        let work = (n * x.width) as u64;
+        if kernel == Kernel::PackRows {
+            // Eight blocks of 32 values a workgroup. A grid ends at 65,535 in each direction.
+            let blocks = n * x.width / 32;
+            let groups = blocks.div_ceil(8).max(1);
+            let across = groups.min(32_768);
+            let params = [blocks as u32, 8 * across as u32, x_base / 4];
+            let grid = (across as u32, groups.div_ceil(across) as u32);
+            self.rec.dispatch(self.ctx, kernel, &params, &spans, grid, work)?;
+        } else {
+            let params = [x.width as u32 / 4, x_base / 4];
+            self.rec.dispatch(self.ctx, kernel, &params, &spans, (1, n as u32), work)?;
+        }
+        Ok(rounded)
     }
 
     /// Counts the weights that a product loads for each row or tile of rows.
@@ -235,7 +269,7 @@ impl Ops<'_> {
             Kernel::Product { format, shape, tier, .. } => {
                 traffic::weights((tier, shape), format, (base as usize, stride), (n_in, n_out))
             }
-            Kernel::Packed { format, .. } => {
+            Kernel::Narrow { format, .. } => {
                 traffic::weights((Tier::Shared, Shape::Tile), format, (0, 0), (n_in, n_out))
             }
             Kernel::Windows { format, shape, .. } => {
@@ -251,21 +285,20 @@ impl Ops<'_> {
         };
         self.rec.counts.weight_bytes += bytes * u64::from(tiles);
     }
+}
 
-    /// The kernel of a product with `n` rows, and its grid.
-    pub(super) fn shaped(
-        &self,
-        format: Format,
-        aligned: bool,
-        (job, tier): (Job, Tier),
-        n: usize,
-        n_out: usize,
-    ) -> (Kernel, (u32, u32)) {
-        let (shape, tiles) = match n < FEW_ROWS {
-            true => (Shape::Row, n as u32),
-            false => (Shape::Tile, (n as u32).div_ceil(tier.tile())),
-        };
-        let columns = (n_out as u32).div_ceil(tier.outputs(job, shape));
-        (product_kernel(format, aligned, job, shape, (tier, self.ctx.packed)), (columns, tiles))
-    }
+/// The kernel of a product with `n` rows, and its grid.
+pub(super) fn shaped(
+    format: Format,
+    aligned: bool,
+    (job, tier, tiles): (Job, Tier, Choice),
+    n: usize,
+    n_out: usize,
+) -> (Kernel, (u32, u32)) {
+    let (shape, of_rows) = match n < FEW_ROWS {
+        true => (Shape::Row, n as u32),
+        false => (Shape::Tile, (n as u32).div_ceil(tier.tile())),
+    };
+    let columns = (n_out as u32).div_ceil(tier.outputs(job, shape));
+    (product_kernel(format, aligned, job, shape, (tier, tiles)), (columns, of_rows))
 }

@@ -4,6 +4,7 @@ use super::matmul::FEW_ROWS;
 use super::{NONE, Ops, aligned, chunks, distinct, format};
 use crate::buffer::{Operand, Span};
 use crate::recorder::Scratch;
+use crate::tiles::Choice;
 use puna_core::ops::Route;
 use puna_core::{DeviceError, Layout, Mat};
 use puna_shaders::{Kernel, Tier, quant};
@@ -30,7 +31,8 @@ impl Ops<'_> {
         }
         for (first, n) in chunks(op.x.n_rows, self.row_chunk(n_experts, &[n_experts, top_k])) {
             let logits = Operand::new(self.rec.scratch(self.ctx, Scratch::Gate, n * n_experts)?, n_experts);
-            self.product(OP, &x.skip_rows(first), n, op.router, None, &logits, false)?;
+            let rows = (&x.skip_rows(first), &logits);
+            self.product_in(Choice::default(), OP, rows, n, op.router, None, false)?;
             let (logits, logits_base) = logits.span(self.ctx, n);
             let (ids, scores) = (ids.skip_rows(first), scores.skip_rows(first));
             let ((ids, pick_base), (scores, _)) = (ids.span(self.ctx, n), scores.span(self.ctx, n));

@@ -1,6 +1,6 @@
 //! [`SwiGlu`]: two products and their combination, in one dispatch where both matrices allow it.
 
-use super::matmul::{Params, meet, tier_of};
+use super::matmul::{Params, meet, shaped, tier_of};
 use super::{MAX_SCRATCH, Ops, aligned, chunks, format};
 use crate::buffer::Operand;
 use crate::recorder::Scratch;
@@ -72,9 +72,9 @@ impl Ops<'_> {
                     ..Params::default()
                 };
                 let tier = tier_of(ctx.tier, &[x_at], gate.n_in);
-                let (kernel, grid) = self.shaped(format, aligned, (Job::SwiGlu, tier), n, n_out);
-                let packed = self.packed(kernel, &x_rows, n)?;
-                let (x, params) = meet(packed.as_ref(), x, params);
+                let (kernel, grid) = shaped(format, aligned, (Job::SwiGlu, tier, ctx.tiles), n, n_out);
+                let rounded = self.rounded(kernel, &x_rows, n)?;
+                let (x, params) = meet(rounded.as_ref(), x, params);
                 let spans = [gate_window.span, x, out, up_window.span];
                 let work = 2 * (n * gate.n_in * n_out) as u64;
                 for (window, mat) in [(gate_window, gate), (up_window, up)] {

@@ -5,7 +5,7 @@ use crate::rows::{LOOSE, TIGHT, formats};
 use puna_core::ops::{ExpertFfn, Picks, Route};
 use puna_core::{DType, Device, Elem, Expert, Layout, Mat, Rows};
 use puna_gpu::interop::{self, wgpu};
-use puna_gpu::{GpuDevice, Options, Packed, Tier};
+use puna_gpu::{GpuDevice, Options, Tier};
 
 fn picks(pair: &mut Pair, n: usize, top_k: usize) -> Picks {
     let (ids, scores) = (pair.alloc(Elem::U32, n * top_k), pair.alloc(Elem::F32, n * top_k));
@@ -155,18 +155,13 @@ fn uneven_choices() {
     }
 }
 
-/// Many picks by tiles of packed bytes, in bindings of all experts and of a few.
-#[test]
-fn in_packed_bytes() {
-    let options = Options::new().tier(Tier::Shared).packed(Packed::Always);
-    let small = options.clone().binding_limit(32_768).buffer_limit(65_536);
-    let within = tolerance::ROUNDED_TWICE;
-    for (options, dtypes, dims) in [
-        (&options, &[DType::Q4_0][..], (64, 96)),
-        (&options, &[DType::Q4_K, DType::Q6_K], (256, 256)),
-        (&small, &[DType::Q8_0], (64, 96)),
+/// Many picks by tiles of rounded rows, in bindings of all experts and of a few.
+pub(crate) fn narrow(gpus: [&GpuDevice; 2], within: f32, plain: DType) {
+    for (gpu, dtypes, dims) in [
+        (gpus[0], &[DType::Q4_0, plain][..], (64, 96)),
+        (gpus[0], &[DType::Q4_K, DType::Q6_K], (256, 256)),
+        (gpus[1], &[DType::Q8_0], (64, 96)),
     ] {
-        let gpu = GpuDevice::open(options).unwrap();
         for dtype in dtypes {
             let pair = &mut Pair { step: 4, ..Pair::on(gpu.fork().unwrap(), *dtype as u64) };
             layer_within(within, pair, Place::Stacked(*dtype), 4, dims, false);

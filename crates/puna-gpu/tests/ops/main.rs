@@ -13,6 +13,7 @@ mod attention;
 mod device;
 mod experts;
 mod failures;
+mod half;
 mod packed;
 mod pair;
 mod products;

@@ -1,17 +1,18 @@
 //! Products of many rows in packed 8-bit integers.
 
+use crate::experts::narrow;
 use crate::pair::{Gaps, Pair, close, tolerance};
 use crate::rows::{LOOSE, TIGHT, formats};
 use puna_core::ops::{MatMul, SwiGlu};
 use puna_core::{DType, Device, Layout, Rows};
-use puna_gpu::{GpuDevice, OpenError, Options, Packed, Tier};
+use puna_gpu::{GpuDevice, OpenError, Options, Tier, Tiles};
 use std::sync::LazyLock;
 
-fn open(tier: Tier, packed: Packed) -> Result<GpuDevice, OpenError> {
-    GpuDevice::open(&Options::new().tier(tier).packed(packed))
+fn open(tier: Tier, tiles: Tiles) -> Result<GpuDevice, OpenError> {
+    GpuDevice::open(&Options::new().tier(tier).tiles(tiles))
 }
 
-static GPU: LazyLock<GpuDevice> = LazyLock::new(|| open(Tier::Shared, Packed::Always).unwrap());
+static GPU: LazyLock<GpuDevice> = LazyLock::new(|| open(Tier::Shared, Tiles::Packed).unwrap());
 
 fn pair(seed: u64) -> Pair {
     Pair { step: 4, ..Pair::on(GPU.fork().unwrap(), seed) }
@@ -65,11 +66,19 @@ fn two_matrices_are_exact() {
     }
 }
 
+#[test]
+fn experts() {
+    let options = Options::new().tier(Tier::Shared).tiles(Tiles::Packed);
+    let small = GpuDevice::open(&options.binding_limit(32_768).buffer_limit(65_536)).unwrap();
+    narrow([&GPU, &small], tolerance::ROUNDED_TWICE, DType::Q5_0);
+}
+
 /// Other rows are rounded, few of them and plain formats are not; and nobody rounds who must not.
 #[test]
 fn what_is_rounded() {
-    let never = open(Tier::Shared, Packed::Never).unwrap();
-    assert!(never.tiers().packed.is_err() && GPU.tiers().packed.is_ok());
+    let never = open(Tier::Shared, Tiles::F32).unwrap();
+    assert_eq!((never.tiers().blocks, never.tiers().plain), (Tiles::F32, Tiles::F32));
+    assert_eq!((GPU.tiers().blocks, GPU.tiers().plain), (Tiles::Packed, Tiles::F32));
     for (dtype, n, rounded) in [(DType::Q4_K, 40, true), (DType::Q8_0, 2, false), (DType::BF16, 40, false)] {
         let text = format!("{dtype} {n} rows");
         let said = |gpu: &GpuDevice| {
@@ -119,24 +128,44 @@ fn rows_without_a_scale() {
     assert!(found[3 * n_out..].iter().all(|v| !v.is_finite()), "{:?}", &found[3 * n_out..]);
 }
 
-/// Software drivers are left alone; a race decides where it is asked for; other tiers have no such kernels.
+/// Software drivers are left alone; other tiers have no such kernels.
 #[test]
 fn when_it_is_used() {
     let default = GpuDevice::open(&Options::new()).unwrap();
-    assert!(default.tiers().packed.is_err() || !puna_gpu::list().first().unwrap().software);
-    let raced = open(Tier::Shared, Packed::Faster).unwrap();
-    if let Err(why) = &raced.tiers().packed {
-        assert!(why.contains("a small product took"), "{why}");
-    }
-    assert!(matches!(open(Tier::Thread, Packed::Always), Err(OpenError::NoTier { .. })));
-    assert!(open(Tier::Thread, Packed::Faster).unwrap().tiers().packed.is_err());
+    assert!(default.tiers().blocks == Tiles::F32 || !puna_gpu::list().first().unwrap().software);
+    assert!(matches!(open(Tier::Thread, Tiles::Packed), Err(OpenError::NoTier { .. })));
+    let raced = GpuDevice::open(&Options::new().tier(Tier::Thread).race(true)).unwrap();
+    assert_eq!((raced.tiers().blocks, raced.tiers().passed_over.len()), (Tiles::F32, 3));
     // With sums over subgroups for few rows, tiles are the same.
-    let subgroup = open(Tier::Subgroup, Packed::Always).unwrap();
+    let subgroup = open(Tier::Subgroup, Tiles::Packed).unwrap();
     let pair = &mut Pair { step: 4, ..Pair::on(Box::new(subgroup), 3) };
     for n in [1, 5] {
         let w = pair.mat(DType::Q8_0, Layout::OutIn, 6, 96, TIGHT);
         let (x, out) = (exact_rows(pair, n, 96), pair.rows(n, 6));
         pair.issue(MatMul { x, w: &w, bias: None, out, add: false });
         pair.same(&out, tolerance::PACKED, &format!("{n} rows"));
+    }
+}
+
+/// What wins is right; what does not says why.
+#[test]
+fn the_race_decides() {
+    let raced = GpuDevice::open(&Options::new().tier(Tier::Shared).race(true)).unwrap();
+    let report = raced.tiers();
+    for tiles in [Tiles::Packed, Tiles::Half, Tiles::Matrix] {
+        let won = report.blocks == tiles || report.plain == tiles;
+        let why = report.passed_over.iter().find(|(passed, _)| *passed == tiles).map(|(_, why)| why);
+        assert_eq!(won, why.is_none(), "{report:?}");
+        if let (Tiles::Packed, Some(why)) = (tiles, why) {
+            assert!(why.contains("a small product took"), "{why}");
+        }
+    }
+    assert_ne!(report.plain, Tiles::Packed);
+    let pair = &mut Pair { step: 4, ..Pair::on(Box::new(raced), 5) };
+    for dtype in [DType::Q4_0, DType::F16] {
+        let w = pair.mat(dtype, Layout::OutIn, 9, 96, TIGHT);
+        let (x, out) = (exact_rows(pair, 5, 96), pair.rows(5, 9));
+        pair.issue(MatMul { x, w: &w, bias: None, out, add: false });
+        pair.same(&out, tolerance::HALF, &dtype.to_string());
     }
 }

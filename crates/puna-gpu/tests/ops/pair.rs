@@ -27,6 +27,11 @@ pub(crate) mod tolerance {
     pub(crate) const ROUNDED: f32 = 0.01;
     /// Two such factors, and another such product of them.
     pub(crate) const ROUNDED_TWICE: f32 = 0.03;
+    /// Activations, weights and each step of a sum of four products rounded to 11 bits, up or down as the device likes: by at
+    /// most 9.8e-4 each. Mesa's software driver rounds to zero, so that they add up.
+    pub(crate) const HALF: f32 = 5e-3;
+    /// Two such factors, and another such product of them.
+    pub(crate) const HALF_TWICE: f32 = 1.5e-2;
     /// Products as above, and an exponential of up to (3 + 2 |x|) ulp by WGSL's bounds.
     pub(crate) const EXPONENTIAL: f32 = 1e-5;
 }

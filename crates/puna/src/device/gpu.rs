@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use puna_core::Device;
-use puna_gpu::{Compiler, GpuDevice, Options, Packed, interop};
+use puna_gpu::{Compiler, GpuDevice, Options, Tiles, interop};
 
 /// An application's own device, which models are opened on; see [`interop`](crate::interop).
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(super) fn open(
     let mut how = Options::new();
     how.adapter = index;
     if options.activations == Some(Activations::F32) {
-        how = how.packed(Packed::Never);
+        how = how.tiles(Tiles::F32);
     }
     let device = match &options.shared {
         Some(Shared { adapter, device, queue }) => {
