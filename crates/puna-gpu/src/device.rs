@@ -8,7 +8,7 @@ use crate::pipeline::Compiler;
 use crate::profile::Profiler;
 use crate::recorder::{Counts, Recorder};
 use crate::tier::{self, TierReport};
-use crate::tiles::{self, Choice, Tiles};
+use crate::tiles::{self, Choice, Chosen, Tiles};
 use crate::traffic::{self, Traffic};
 use crate::weights::Weights;
 use puna_core::{Buf, DType, Device, DeviceError, DeviceInfo, Elem, Op, OpTime, Place, Region, Rows, Weight};
@@ -54,8 +54,8 @@ impl GpuDevice {
             let mut device = Self::plain(ctx)?;
             match tier::self_test(&mut device) {
                 Ok(()) => {
-                    let (blocks, plain, passed_over) = tiles::choose(&mut device, options)?;
-                    device.tiers = TierReport { used: tier, rejected, blocks, plain, passed_over };
+                    let chosen = tiles::choose(&mut device, options)?;
+                    device.tiers = TierReport::new(tier, rejected, chosen);
                     device.forget();
                     return Ok(device);
                 }
@@ -92,9 +92,7 @@ impl GpuDevice {
         let refused =
             |e: DeviceError| OpenError::Refused { adapter: ctx.name.clone(), reason: e.to_string() };
         let recorder = Mutex::new(recorder.map_err(refused)?);
-        let (blocks, plain) = (Tiles::F32, Tiles::F32);
-        let tiers =
-            TierReport { used: ctx.tier, rejected: Vec::new(), blocks, plain, passed_over: Vec::new() };
+        let tiers = TierReport::new(ctx.tier, Vec::new(), Chosen::new(Tiles::F32, Tiles::F32));
         Ok(GpuDevice { ctx: Arc::new(ctx), weights: Vec::new(), buffers: Vec::new(), recorder, tiers })
     }
 

@@ -105,7 +105,6 @@ impl Pipelines {
                     // Every kernel writes its workgroup memory before it reads it.
                     zero_initialize_workgroup_memory: false,
                     constants: if kernel.sized() { &constants } else { &[] },
-                    ..Default::default()
                 },
                 cache: self.cache.get(),
             });

@@ -2,7 +2,7 @@
 
 use crate::GpuDevice;
 use crate::context::Context;
-use crate::tiles::Tiles;
+use crate::tiles::{Chosen, Tiles};
 use puna_core::ops::{Attend, KvAppend, MatMul, Pairs, QkPrepare, RmsNorm, Rope, Window};
 use puna_core::quant::quantize_row;
 use puna_core::{DType, Device, DeviceError, Elem, KvView, Mat, Op, RefDevice, Region, Rows, Vector};
@@ -23,6 +23,13 @@ pub struct TierReport {
     pub plain: Tiles,
     /// What they are not multiplied in, and why.
     pub passed_over: Vec<(Tiles, String)>,
+}
+
+impl TierReport {
+    pub(crate) fn new(used: Tier, rejected: Vec<(Tier, String)>, chosen: Chosen) -> Self {
+        let Chosen { blocks, plain, passed_over } = chosen;
+        TierReport { used, rejected, blocks, plain, passed_over }
+    }
 }
 
 /// What to try, the best first.

@@ -69,12 +69,21 @@ fn narrow(device: &GpuDevice, tiles: Tiles) -> Result<Option<Narrow>, String> {
     }
 }
 
-/// Finds out what a device multiplies tiles in: what is asked for, or the fastest of what gives the right results. Returns that
-/// for block formats and for others, and what was passed over.
-pub(crate) fn choose(
-    device: &mut GpuDevice,
-    options: &Options,
-) -> Result<(Tiles, Tiles, Vec<(Tiles, String)>), OpenError> {
+/// What a device multiplies tiles in by block formats and by others, and what it does not, and why.
+pub(crate) struct Chosen {
+    pub(crate) blocks: Tiles,
+    pub(crate) plain: Tiles,
+    pub(crate) passed_over: Vec<(Tiles, String)>,
+}
+
+impl Chosen {
+    pub(crate) fn new(blocks: Tiles, plain: Tiles) -> Self {
+        Chosen { blocks, plain, passed_over: Vec::new() }
+    }
+}
+
+/// Finds out what a device multiplies tiles in: what is asked for, or what the race says of what gives the right results.
+pub(crate) fn choose(device: &mut GpuDevice, options: &Options) -> Result<Chosen, OpenError> {
     if let Some(asked) = options.tiles {
         let tried = |why: String| OpenError::NoTier { tried: format!("{}: {why}", asked.name()) };
         let how = narrow(device, asked).map_err(tried)?;
@@ -83,11 +92,12 @@ pub(crate) fn choose(
             narrow_test(device, how).map_err(tried)?;
         }
         let plain = if asked == Tiles::Packed { Tiles::F32 } else { asked };
-        return Ok((asked, plain, Vec::new()));
+        return Ok(Chosen::new(asked, plain));
     }
     if !options.race.unwrap_or(!device.software()) {
         let why = "not raced: the driver computes on a CPU";
-        return Ok((Tiles::F32, Tiles::F32, Tiles::NARROW.map(|tiles| (tiles, why.into())).into()));
+        let passed_over = Tiles::NARROW.map(|tiles| (tiles, why.into())).into();
+        return Ok(Chosen { passed_over, ..Chosen::new(Tiles::F32, Tiles::F32) });
     }
     race(device)
 }
@@ -95,7 +105,7 @@ pub(crate) fn choose(
 /// What is not at least by this much faster than what rounds less is not worth its rounding.
 const FASTER: f64 = 0.9;
 
-fn race(device: &mut GpuDevice) -> Result<(Tiles, Tiles, Vec<(Tiles, String)>), OpenError> {
+fn race(device: &mut GpuDevice) -> Result<Chosen, OpenError> {
     let failed = |e: DeviceError| OpenError::NoTier { tried: format!("f32: {e}") };
     device.set_tiles(Choice::default());
     let f32 = tier::time(device).map_err(failed)?;
@@ -129,5 +139,5 @@ fn race(device: &mut GpuDevice) -> Result<(Tiles, Tiles, Vec<(Tiles, String)>), 
         passed_over
             .push((tiles, format!("a small product took {time:.1?}, in {} {best:.1?}", blocks.name())));
     }
-    Ok((blocks, plain, passed_over))
+    Ok(Chosen { blocks, plain, passed_over })
 }
