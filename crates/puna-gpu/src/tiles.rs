@@ -133,6 +133,8 @@ fn race(device: &mut GpuDevice) -> Result<Chosen, OpenError> {
             Err(why) => passed_over.push((tiles, why)),
         }
     }
+    // One that failed may have taken the device with it.
+    device.context().check().map_err(|e| OpenError::NoTier { tried: e.to_string() })?;
     let [(blocks, of_blocks, best), (plain, of_plain, _)] = winners;
     device.set_tiles(Choice { blocks: of_blocks, plain: of_plain });
     for (tiles, time) in times.into_iter().filter(|(tiles, _)| *tiles != blocks && *tiles != plain) {
