@@ -63,7 +63,7 @@ def main() -> None:
         theirs = gradients(model)
         model.zero_grad()
         # As in training: the last layer and the head where something is learned.
-        value, _ = loss(fast, batch, 1.0, 1)
+        value, *_ = loss(fast, batch, 1.0, 1)
         value.backward()
         difference = abs(value.item() - losses.item()) / losses.item()
         print(f"  logits differ by {worst:.1e} of the largest, losses by {difference:.1e}")

@@ -10,12 +10,11 @@ import skill_tools
 from sample import Sample, rng
 from skill_chat import TRAINED, chat, drill
 from skill_image import SKILLS as IMAGE_SKILLS
-from skill_image import told
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
-    text=3, recall=20, chat=23, drill=24, copy=14, tools=20, json=5, guard=4, judge=1,
-    digit=6, shape=4, bars=26, told=12, number=10, two=12,
+    text=3, recall=20, chat=25, drill=34, copy=12, tools=24, json=5, guard=4, judge=1,
+    digit=6, shape=4, bars=15, number=10, two=20,
 )  # fmt: skip
 # At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
 EARLY = dict(
@@ -51,9 +50,8 @@ def make(name: str, r: Random, data: Path, longest: int, held_out: bool = False)
     if name in ("tools", "guard") and not held_out and r.random() > LONG:
         longest = min(longest, 96)
     return dict(
-        chat=lambda: chat(r) if held_out else chat(r, TRAINED),
+        chat=lambda: chat(r) if held_out else chat(r, TRAINED, 0.28),
         drill=lambda: drill(r),
-        told=lambda: told(r),
         copy=lambda: skill_copy.copy(r),
         judge=lambda: skill_guard.judge(r),
         tools=lambda: skill_tools.tools(r, longest, 0.12 if held_out else skill_tools.PAIRS),

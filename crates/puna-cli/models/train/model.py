@@ -188,9 +188,9 @@ class Fast:
         self.cfg = model.config.text_config
         self.inv_freq = self.text.rotary_emb.inv_freq
 
-    def hidden(self, ids, lengths: list, pixels=None, wanted=None):
+    def hidden(self, ids, lengths: list, pixels=None, wanted=None, watch=None):
         """Sequences [N] of these lengths (and tiles [M, 3, 64, 64] in their order) to the normalised stream of the wanted
-        rows (sorted; all if None), and the balance loss."""
+        rows (sorted; all if None), and the balance loss. `watch` is a `Guide` (`guide.py`) or None."""
         cfg, eps = self.cfg, self.cfg.rms_norm_eps
         h = F.embedding(ids, self.text.embed_tokens.weight)
         if pixels is not None:
@@ -208,21 +208,24 @@ class Fast:
             heads = lambda x, linear: (x @ linear.weight.T).view(len(x), -1, cfg.head_dim)
             k, v = heads(a, att.k_proj), heads(a, att.v_proj)
             if cfg.no_rope_layers[i]:
-                q, k = rms(rotate(heads(a, att.q_proj), freqs), eps), rms(rotate(k, freqs), eps)
-                out = Attention.apply(q, k, v, chunks)
+                q, k, pieces = rms(rotate(heads(a, att.q_proj), freqs), eps), rms(rotate(k, freqs), eps), chunks
             elif i < last:
-                out = Attention.apply(heads(a, att.q_proj) * heat[:, None, None], k, v, whole)
+                q, pieces = heads(a, att.q_proj) * heat[:, None, None], whole
             else:
                 # Behind the last keys and values, rows that nothing is learned from have no effect.
-                q = heads(a[wanted], att.q_proj) * heat[wanted, None, None]
-                out = Attention.apply(q, k, v, pieces_to(lengths, wanted))
+                q, pieces = heads(a[wanted], att.q_proj) * heat[wanted, None, None], pieces_to(lengths, wanted)
                 h = h[wanted]
+            out = Attention.apply(q, k, v, pieces)
+            if watch:
+                watch.attention(i, q, k)
             h = h + out @ att.o_proj.weight.T
             y = rms(h, eps) * layer.post_attention_layernorm.weight
             if layer.is_moe_layer:
                 h = h + experts(layer.feed_forward, y, balance)
             else:
                 h = h + dense(layer.feed_forward, y)
+            if watch:
+                watch.stream(i, h)
         return rms(h, eps) * self.text.norm.weight, sum(balance) / max(1, len(balance))
 
     def logits(self, hidden):

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 
 import tiles
+from comparing import FOOT
+from guide import Readers
 from model import Fast, build, rms
 from optim import Optimizer
 from sample import rng
@@ -32,7 +34,6 @@ HEADS = {
 # What each of the four rows at the foot of a chart says of the bar that stands there: how many are taller, and its colour. So
 # that a question about a colour finds the height where it finds the colour.
 LOCAL = {"rank": 4, "tint": 8}
-FOOT = 12
 NAMES = [*HEADS, *(f"{name}{j}" for name in LOCAL for j in range(4))]
 BATCH = 64
 
@@ -77,6 +78,9 @@ class Heads(torch.nn.Module):
         self.at = torch.nn.ParameterDict({name: torch.nn.Parameter(torch.zeros(16)) for name in HEADS})
         self.head_embed = torch.nn.ModuleDict({name: torch.nn.Linear(width, n) for name, n in HEADS.items()})
         self.local_embed = torch.nn.ModuleDict({name: torch.nn.Linear(width, n) for name, n in LOCAL.items()})
+
+        # Those of `guide.py`, which read the text model.
+        self.readers = Readers(width)
 
     def forward(self, rows):
         rows = rms(rows, 1e-5)

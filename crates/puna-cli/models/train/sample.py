@@ -22,6 +22,8 @@ class Sample:
     # Plain text or tokens instead of turns: (text, is it an answer; None: nothing is learned from it).
     spans: list = field(default_factory=list)
     useless: bool = False
+    # What pictures show, for `comparing.py`.
+    shown: dict | list = field(default_factory=list)
 
     def held_out(self) -> bool:
         return crc32(self.key.encode()) % HELD_OUT == 0

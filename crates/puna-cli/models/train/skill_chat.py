@@ -218,7 +218,7 @@ WEIGHTS = [6, 6, 24, 15, 16, 16, 17, 10]
 TRAINED = [3, 14, 24, 12, 14, 13, 18, 16]
 
 # What takes the most examples, in a row of questions: the fewest tokens for each.
-DRILL = dict(arithmetic=36, sorting=42, spelling=12, facts=10)
+DRILL = dict(arithmetic=26, sorting=40, spelling=16, facts=14, upper=10)
 
 PLAIN = [
     "You are a helpful assistant.",
@@ -247,15 +247,15 @@ def system_rule(r: Random):
     return rule, lambda a: f"[{a}]"
 
 
-def chat(r: Random, weights: list = WEIGHTS) -> Sample:
+def chat(r: Random, weights: list = WEIGHTS, ruled: float = 0.2) -> Sample:
     """One to four questions; plain, or under a system message."""
     n = r.choice([1, 1, 2, 3, 4])
     kind = r.random()
-    if kind < 0.2:
+    if kind < ruled:
         rule, change = system_rule(r)
         names = ["arithmetic", "capital", "facts", "greeting"]
         skill = "system"
-    elif kind < 0.28:
+    elif kind < ruled + 0.08:
         name, maker = r.choice(NAMES), r.choice(["robot", "cook", "pilot", "doctor", "teacher", "sailor", "baker"])
         rule = r.choice(["Your name is {}, and you are a {}.", "You are {}, a {}.", "You play {}, a {}."]).format(
             name, maker
@@ -274,9 +274,15 @@ def chat(r: Random, weights: list = WEIGHTS) -> Sample:
     return join(samples)
 
 
+def upper(r: Random):
+    """Capitals, which many answers under a system message are in."""
+    word = r.choice(WORDS + [n.lower() for n in NAMES] if r.random() < 0.4 else [*CAPITALS, *CAPITALS.values()])
+    return r.choice(["Write {} in capitals.", "Make {} upper case."]).format(word), word.upper()
+
+
 def drill(r: Random) -> Sample:
     """Many questions of the kinds that take many examples."""
     names = r.choices(list(DRILL), list(DRILL.values()), k=r.randint(4, 8))
     # Two to sort teach what three need.
-    makers = FAMILIES | dict(sorting=lambda r: sorting(r, r.randint(2, 5)))
+    makers = FAMILIES | dict(sorting=lambda r: sorting(r, r.randint(2, 5)), upper=upper)
     return join([ask("chat", wrap(r, q), a) for q, a in (makers[name](r) for name in names)])

@@ -245,41 +245,10 @@ def bars(r: Random, data: Path, held_out: bool) -> Sample:
                 answer = "Yes." if heights[colours.index(a)] > heights[colours.index(b)] else "No."
                 questions.insert(i + 1, (f"Is the {a} bar taller than the {b} bar?", answer))
     sample = ask("bars", [image, questions[0][0]], questions[0][1], key=f"{heights}")
+    sample.shown = {c: sum(other > height for other in heights) for c, height in zip(colours, heights)}
     for q, a in questions[1:] if not held_out else []:
         sample.turns += [("user", [q]), ("assistant", [a])]
     return sample
-
-
-def told(r: Random) -> Sample:
-    """Charts in words: "is it taller?" needs the same comparisons, and costs no picture."""
-    turns = []
-    if r.random() < 0.5:
-        # First of all: are two words the same?
-        for _ in range(r.randint(6, 12)):
-            a, b = r.sample(list(PALETTE) if r.random() < 0.6 else SHAPES, 2)
-            b = a if r.random() < 0.5 else b
-            q = r.choice([f"{a} {b}?", f"Is {a} {b}?", f"{a} and {b}: the same?"])
-            turns += [("user", [q]), ("assistant", ["Yes." if a == b else "No."])]
-        return Sample("told", f"told:{turns}", turns)
-    for _ in range(r.randint(3, 7)):
-        colours = r.sample(list(PALETTE), r.choice([2, 2, 3]))
-        a, b = r.sample(range(len(colours)), 2)
-        order = r.sample(range(1, 10), len(colours))
-        yes = order[a] > order[b]
-        kind = r.random()
-        if kind < 0.4:
-            said = f"The {colours[a if yes else b]} bar is taller. "
-        elif kind < 0.7:
-            tall, low = (a, b) if yes else (b, a)
-            said = f"The {colours[tall]} bar is taller than the {colours[low]} bar. "
-        else:
-            said = ", ".join(f"{c} {h}" for c, h in zip(colours, order)) + ". "
-        if kind >= 0.7 and r.random() < 0.4:
-            q, answer = f"Which is taller, the {colours[a]} bar or the {colours[b]} bar?", f"The {colours[a if yes else b]} bar."
-        else:
-            q, answer = f"Is the {colours[a]} bar taller than the {colours[b]} bar?", "Yes." if yes else "No."
-        turns += [("user", [said + q]), ("assistant", [answer])]
-    return Sample("told", f"told:{turns}", turns)
 
 
 def number(r: Random, data: Path, held_out: bool) -> Sample:
@@ -308,11 +277,13 @@ def two(r: Random, data: Path, held_out: bool) -> Sample:
         ]
         q, a = questions.pop(r.randrange(5))
         key = f"{kinds}{tints}{r.random()}"
+        shown = list(zip(tints, kinds))
     else:
         drawn = [draw_digit(r, data, held_out, clean=True) for _ in range(2)]
         while drawn[0][1] == drawn[1][1]:
             drawn[1] = draw_digit(r, data, held_out, clean=True)
         images, values = [d[0] for d in drawn], [d[1] for d in drawn]
+        shown = values
         compared = []
         for word, value in ("smaller", min(values)), ("larger", max(values)):
             which = ["first", "second"][values.index(value)]
@@ -326,6 +297,7 @@ def two(r: Random, data: Path, held_out: bool) -> Sample:
             q, a = both
         key = f"{[d[2] for d in drawn]}{q}"
     sample = ask("two", [*images, q], a, key=key)
+    sample.shown = shown
     if not held_out:
         # The same pictures again: they cost more than what is asked of them.
         r.shuffle(questions)

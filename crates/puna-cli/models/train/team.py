@@ -26,7 +26,8 @@ def halves(named: list) -> list:
 
 
 class Team:
-    """`items(step)` gives the step's work as functions that add to gradients and return (loss, loss of the tower's heads)."""
+    """`items(step)` gives the step's work as functions that add to gradients and return (loss, loss of the tower's heads,
+    what the guide misses)."""
 
     def __init__(self, named, optimizer, mean, items, workers: int):
         self.named, self.optimizer, self.mean, self.items = list(named), optimizer, mean, items
@@ -64,7 +65,7 @@ class Team:
 
     def _work(self, step: int, me: int):
         self.buffers[me].attach()
-        items, sums = self.items(step), [0.0, 0.0]
+        items, sums = self.items(step), [0.0] * 3
         for i in self._take(len(items)):
             for k, value in enumerate(items[i]()):
                 sums[k] += value

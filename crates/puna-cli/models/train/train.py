@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 import mixture
 import tiles
+from guide import Guide, Hints
 from model import Fast, build
 from optim import Mean, Optimizer
 from pretrain_tower import HARDER, Heads, batch as pictures, seeing_loss
@@ -38,6 +39,8 @@ MEAN = 0.99
 BALANCE = 0.01
 # Pictures a step that the tower is taught by its own heads, and the weight of that.
 PICTURES, SEEING = 96, 0.7
+# Weight of `guide.py`.
+GUIDING = 0.3
 # Weights of a token of plain text, and of an answer of n tokens (each token: n ** -0.5).
 TEXT_WEIGHT = 0.04
 
@@ -45,38 +48,44 @@ TEXT_WEIGHT = 0.04
 def tensors(batch: list):
     """Tokens one sample behind another, their lengths, the weights of the tokens they predict, and all tiles in order."""
     tokens, weights, pixels = [], [], []
-    for ids, kinds, cut in batch:
+    for ids, kinds, cut, *_ in batch:
         tokens += ids
         answer = max(1, kinds.count(2)) ** -0.5
         weights += [(0, TEXT_WEIGHT, answer)[kind] for kind in kinds[1:]] + [0]
         pixels += cut
     tiles = torch.from_numpy(np.stack(pixels)) if pixels else None
-    return torch.tensor(tokens), [len(ids) for ids, _, _ in batch], torch.tensor(weights), tiles
+    return torch.tensor(tokens), [len(item[0]) for item in batch], torch.tensor(weights), tiles
 
 
-def loss(fast: Fast, batch: list, total: float, step_tokens: int):
-    """A micro-batch's share of the step's loss, and of the balance of experts."""
+def loss(fast: Fast, batch: list, total: float, step_tokens: int, readers=None):
+    """A micro-batch's share of the step's loss, of the balance of experts, and of what `guide.py` misses."""
     tokens, lengths, weights, pixels = tensors(batch)
     where = weights.nonzero().squeeze(1)
-    hidden, balance = fast.hidden(tokens, lengths, pixels, where)
+    guide = Guide(batch, where, readers) if readers else None
+    hidden, balance = fast.hidden(tokens, lengths, pixels, where, guide)
     each = F.cross_entropy(fast.logits(hidden), tokens[where + 1], reduction="none")
-    return (each * weights[where]).sum() / total, balance * len(tokens) / step_tokens
+    missed = guide.value / total if guide else torch.zeros(())
+    return (each * weights[where]).sum() / total, balance * len(tokens) / step_tokens, missed
 
 
 def work(fast: Fast, heads: Heads, data: Path, prompt: Prompt, seen: dict):
     """What a step has to do, in pieces: see `team.py`. Its tokens are counted in `seen`."""
-    encode = lambda sample: prompt.encode(sample, tiles.cut)
+    hints = Hints(prompt)
+
+    def encode(sample):
+        encoded = prompt.encode(sample, tiles.cut)
+        return *encoded, hints(sample, *encoded[:2])
 
     def look(step: int):
         pixels, truth = pictures(rng("see", SEED, step), data, False, PICTURES, HARDER)
         value = seeing_loss(heads, fast.model.multi_modal_projector.linear_1(fast.tower(pixels)), truth)
         (SEEING * value).backward()
-        return 0.0, value.item()
+        return 0.0, value.item(), 0.0
 
     def read(batch: list, total: float, step_tokens: int):
-        value, balance = loss(fast, batch, total, step_tokens)
-        (value + BALANCE * balance).backward()
-        return value.item(), 0.0
+        value, balance, missed = loss(fast, batch, total, step_tokens, heads.readers)
+        (value + BALANCE * balance + GUIDING * missed).backward()
+        return value.item(), 0.0, missed.item()
 
     def items(step: int):
         samples = mixture.step_samples(SEED, step, data, encode)
@@ -122,7 +131,7 @@ def held_out(data: Path, prompt: Prompt, each: int) -> dict:
         r = rng("watch", name)
         while len(sets.setdefault(name, [])) < each:
             sample = mixture.make(name, r, data, 256, held_out=True)
-            if name in ("text", "digit", "two", "recall", "copy", "told") or (sample.held_out() and not sample.useless):
+            if name in ("text", "digit", "two", "recall", "copy") or (sample.held_out() and not sample.useless):
                 sets[name].append(prompt.encode(sample, tiles.cut))
     return sets
 
@@ -226,11 +235,10 @@ def main() -> None:
         signal.signal(name, lambda *_: ended.append(True))
     end = step + args.decay if args.decay else args.steps
     begin, saved, seen = step, time.time(), time.time()
-    ce, see, counted = 0.0, 0.0, {}
+    sums, counted = [0.0] * 3, {}
     team = Team(named, optimizer, mean, work(fast, heads, args.data, prompt, counted), args.workers)
     while step < end and not ended:
-        a, b = team.gradients(step)
-        ce, see = ce + a, see + b
+        sums = [a + b for a, b in zip(sums, team.gradients(step))]
         step += 1
         rate = min(1, (step - start) / WARMUP)
         if args.decay:
@@ -240,12 +248,13 @@ def main() -> None:
             now, n = time.time(), min(20, step - begin)
             record = {
                 "step": step,
-                "loss": round(ce / n, 4),
-                "seeing": round(see / n, 3),
+                "loss": round(sums[0] / n, 4),
+                "seeing": round(sums[1] / n, 3),
+                "missed": round(sums[2] / n, 3),
                 "tokens_per_s": round(counted["tokens"] / (now - seen)),
             }
             append(args.run / "log.jsonl", record)
-            ce, see, seen, counted["tokens"] = 0.0, 0.0, now, 0
+            sums, seen, counted["tokens"] = [0.0] * 3, now, 0
         if args.watch and (step % args.watch == 0 or step == end):
             mean.swap()
             append(args.run / "scores.jsonl", {"step": step, "decay": args.decay, **scores(fast, sets)})
