@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
             .subgroup_operations(naga::valid::SubgroupOperationSet::all())
             .validate(&module)?;
-        let sizes = kernel.sized().then(|| (Kernel::THREADS.into(), 128.0)).into_iter().collect();
+        let sizes = kernel.cooperative().then(|| (Kernel::THREADS.into(), 128.0)).into_iter().collect();
         let (module, info) = pipeline_constants::process_overrides(&module, &info, None, &sizes)?;
         let words = spv::write_vec(
             &module,
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
         let (metal, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())?;
         fs::write(file("metal"), metal)?;
-        if kernel.sized() {
+        if kernel.cooperative() {
             continue;
         }
         let mut text = String::new();

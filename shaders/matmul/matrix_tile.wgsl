@@ -39,6 +39,13 @@ alias Weights = coop_mat8x8<f16, B>;
 alias Sums = coop_mat8x8<f32, C>;
 #endif
 
+fn put_weights(r: u32, e: u32, v: Octet) {
+    for (var j = 0u; j < 4u; j++) {
+        weights[r * PITCH + 8u * e + j] = f16(v.lo[j]);
+        weights[r * PITCH + 8u * e + 4u + j] = f16(v.hi[j]);
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(local_invocation_index) index: u32,
@@ -70,19 +77,7 @@ fn main(
     var s31 = Sums();
 #endif
     for (var k = 0u; k < params.n_in; k += DEPTH) {
-        for (var i = index; i < OUTS * DEPTH / 8u; i += THREADS) {
-            let r = i / (DEPTH / 8u);
-            let e = i % (DEPTH / 8u);
-            // Rows of plain formats may end within the depth.
-            var v = Octet(vec4<f32>(), vec4<f32>());
-            if k + 8u * e < params.n_in {
-                v = weights_at(tile, first_out, r, k + 8u * e);
-            }
-            for (var j = 0u; j < 4u; j++) {
-                weights[r * PITCH + 8u * e + j] = f16(v.lo[j]);
-                weights[r * PITCH + 8u * e + 4u + j] = f16(v.hi[j]);
-            }
-        }
+        stage_weights(tile, first_out, k, index, THREADS);
         for (var i = index; i < TILE * DEPTH / 8u; i += THREADS) {
             let r = i / (DEPTH / 8u);
             let e = i % (DEPTH / 8u);

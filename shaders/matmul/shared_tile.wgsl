@@ -32,6 +32,11 @@ const PITCH = DEPTH / 4u + 1u;
 var<workgroup> weights: array<Value4, OUTS * PITCH>;
 var<workgroup> rows: array<Value4, TILE * PITCH>;
 
+fn put_weights(r: u32, e: u32, v: Octet) {
+    weights[r * PITCH + 2u * e] = Value4(v.lo);
+    weights[r * PITCH + 2u * e + 1u] = Value4(v.hi);
+}
+
 fn four(v: Value4, first: u32, k: u32) -> vec4<f32> {
     return vec4<f32>(Value4(
         dot(v, rows[first + k]), dot(v, rows[first + 8u * PITCH + k]),
@@ -63,17 +68,7 @@ fn main(@builtin(local_invocation_index) index: u32, @builtin(workgroup_id) grou
     var s2 = vec4<f32>();
     var s3 = vec4<f32>();
     for (var k = 0u; k < params.n_in; k += DEPTH) {
-        for (var i = index; i < OUTS * DEPTH / 8u; i += THREADS) {
-            let r = i / (DEPTH / 8u);
-            let e = i % (DEPTH / 8u);
-            // Rows of plain formats may end within the depth.
-            var v = Octet(vec4<f32>(), vec4<f32>());
-            if k + 8u * e < params.n_in {
-                v = weights_at(tile, first_out, r, k + 8u * e);
-            }
-            weights[r * PITCH + 2u * e] = Value4(v.lo);
-            weights[r * PITCH + 2u * e + 1u] = Value4(v.hi);
-        }
+        stage_weights(tile, first_out, k, index, THREADS);
 #if HALF
         var v = vec4<u32>();
         if k + 8u * (index % 4u) < params.n_in {

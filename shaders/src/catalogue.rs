@@ -134,7 +134,7 @@ impl Kernel {
     /// Parts of the keys that [`Kernel::AttendMerge`] joins at most.
     pub const ATTEND_PARTS: usize = 64;
 
-    /// The overridable constant of kernels whose workgroups the adapter sizes: see [`Kernel::sized`].
+    /// The overridable constant of kernels whose workgroups the adapter sizes: see [`Kernel::cooperative`].
     pub const THREADS: &str = "THREADS";
 
     /// Bytes of a window of uniforms, as by WebGPU's default limits.
@@ -282,7 +282,7 @@ impl Kernel {
 
     /// Whether it multiplies cooperative matrices, an experimental feature of wgpu's. Its workgroups are of
     /// [`Kernel::THREADS`] invocations.
-    pub const fn sized(&self) -> bool {
+    pub const fn cooperative(&self) -> bool {
         matches!(self, Kernel::Narrow { how, .. } if how.matrix())
     }
 
@@ -407,7 +407,7 @@ impl Kernel {
         if self.half() {
             source += "enable f16;\n";
         }
-        if self.sized() {
+        if self.cooperative() {
             source += "enable wgpu_cooperative_matrix;\n";
         }
         source += &expand(self.path(), &self.flags(), &keys, &sources::find)?;

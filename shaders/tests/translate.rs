@@ -17,16 +17,16 @@ fn module(kernel: &Kernel) -> (Module, ModuleInfo) {
     // kernels that say so.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SHADER_FLOAT16, kernel.half());
-    capabilities.set(Capabilities::COOPERATIVE_MATRIX, kernel.sized());
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, kernel.cooperative());
     let tier = matches!(kernel, Kernel::Product { tier, .. } if tier.subgroups());
-    capabilities.set(Capabilities::SUBGROUP, kernel.lanes() || kernel.sized() || tier);
+    capabilities.set(Capabilities::SUBGROUP, kernel.lanes() || kernel.cooperative() || tier);
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {}", kernel.name(), e.emit_to_string(&source)));
     // Subgroups of 64 make the largest workgroups that default limits allow.
-    let sizes = kernel.sized().then(|| (Kernel::THREADS.into(), 256.0)).into_iter().collect();
+    let sizes = kernel.cooperative().then(|| (Kernel::THREADS.into(), 256.0)).into_iter().collect();
     let sized = pipeline_constants::process_overrides(&module, &info, None, &sizes).unwrap();
     (sized.0.into_owned(), sized.1.into_owned())
 }
@@ -125,7 +125,7 @@ fn translates_to_every_backend() {
         let options = spv::Options { lang_version: (1, 3), ..Default::default() };
         let words =
             spv::write_vec(&module, &info, &options, None).unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
-        if let Some(result) = spirv_val(&words, kernel.sized()) {
+        if let Some(result) = spirv_val(&words, kernel.cooperative()) {
             result.unwrap_or_else(|e| panic!("{name}: spirv-val: {e}"));
             validated += 1;
         }
@@ -152,7 +152,7 @@ fn translates_to_every_backend() {
         assert!(metal.contains("kernel void main_"), "{name}");
         let mut text = String::new();
         // HLSL has no cooperative matrices in naga, and wgpu offers none on DX12.
-        if !kernel.sized() {
+        if !kernel.cooperative() {
             let model = if kernel.half() { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
             let options = hlsl::Options { shader_model: model, ..Default::default() };
             let pipeline = hlsl::PipelineOptions::default();

@@ -104,7 +104,7 @@ impl Pipelines {
                 compilation_options: wgpu::PipelineCompilationOptions {
                     // Every kernel writes its workgroup memory before it reads it.
                     zero_initialize_workgroup_memory: false,
-                    constants: if kernel.sized() { &constants } else { &[] },
+                    constants: if kernel.cooperative() { &constants } else { &[] },
                 },
                 cache: self.cache.get(),
             });

@@ -95,7 +95,8 @@ pub(crate) fn choose(device: &mut GpuDevice, options: &Options) -> Result<Chosen
         return Ok(Chosen::new(asked, plain));
     }
     if !options.race.unwrap_or(!device.software()) {
-        let why = "not raced: the driver computes on a CPU";
+        let why =
+            if options.race.is_some() { "not raced" } else { "not raced: the driver computes on a CPU" };
         let passed_over = Tiles::NARROW.map(|tiles| (tiles, why.into())).into();
         return Ok(Chosen { passed_over, ..Chosen::new(Tiles::F32, Tiles::F32) });
     }
