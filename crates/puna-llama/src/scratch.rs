@@ -8,6 +8,10 @@ use puna_core::{Buf, Device, Elem, Place, Rows};
 /// Rows of logits computed at once when many are wanted.
 pub const LOGIT_ROWS: usize = 16;
 
+/// Most rows whose queries, or whose inside of a dense network, exist at once: for 512 rows of Maverick's that would be 32
+/// MiB, and unpacking weights again for every 256 rows costs little.
+pub(crate) const INNER_ROWS: usize = 256;
+
 /// Buffers at one place of a device, for at most `batch` rows. Made once a session; the forward pass allocates nothing.
 /// What is not computed at that place has no room there.
 #[derive(Clone, Debug)]
@@ -23,8 +27,8 @@ pub struct Scratch {
     /// What a norm gives `[batch, hidden]`; and when queries, keys and values are made of that, what attention gives
     /// `[batch, n_heads * head_dim]`.
     normed: Buf,
-    /// Queries `[batch, n_heads * head_dim]`, then keys and values, `[batch, n_kv_heads * head_dim]` each; and when
-    /// attention is done, the inside of a feed-forward network `[batch, n_ff]`, for its widest kind.
+    /// Queries `[q_rows, n_heads * head_dim]`, then keys and values, `[batch, n_kv_heads * head_dim]` each; and when
+    /// attention is done, the inside of a feed-forward network `[INNER_ROWS, n_ff]`, for its widest kind.
     inner: Buf,
     /// The router's choices `[batch, n_experts_used]`, if there are experts; a shared one may be among those of one row.
     picks: Picks,
@@ -40,6 +44,8 @@ pub struct Scratch {
 struct Work {
     /// Layers: attention and dense networks.
     layers: bool,
+    /// Width of the widest of these networks.
+    inner: usize,
     /// Routed experts.
     experts: bool,
     /// Routed experts of layers at another place.
@@ -54,7 +60,10 @@ impl Work {
         for (i, kind) in llama.layers.iter().enumerate() {
             let places = llama.placement.layer(i);
             let experts = kind.moe && places.experts == place;
-            work.layers |= places.layer == place;
+            if places.layer == place {
+                let width = if kind.moe { llama.config.ff_shared } else { llama.config.ff_dense };
+                (work.layers, work.inner) = (true, work.inner.max(width));
+            }
             work.experts |= experts;
             work.apart |= experts && places.layer != place;
         }
@@ -67,8 +76,15 @@ struct Dims {
     hidden: usize,
     q: usize,
     kv: usize,
-    inner: usize,
     vocab: usize,
+}
+
+impl Dims {
+    /// Rows whose queries exist at once. What attention gives for some rows takes the place of what these rows' queries were
+    /// made of, and of nothing that is still needed, unless it is wider.
+    fn q_rows(&self, batch: usize) -> usize {
+        if self.q <= self.hidden { batch.min(INNER_ROWS) } else { batch }
+    }
 }
 
 impl Scratch {
@@ -100,14 +116,16 @@ impl Scratch {
             hidden: config.hidden,
             q: config.n_heads * config.head_dim,
             kv: config.n_kv_heads * config.head_dim,
-            inner: config.ff_dense.max(config.ff_shared),
             vocab: config.vocab_size,
         };
         let of = |needed: bool, width: usize| if needed { width } else { 0 };
         let normed = of(work.layers || work.experts || work.head, dims.hidden).max(of(work.layers, dims.q));
-        let inner = of(work.layers, dims.inner.max(dims.q.saturating_add(dims.kv.saturating_mul(2))));
-        let widths = [dims.hidden, normed, inner, of(work.apart, dims.hidden)];
-        let f32s = widths.map(|width| (Elem::F32, batch.saturating_mul(width)));
+        let kv = batch.saturating_mul(dims.kv.saturating_mul(2));
+        let qkv = dims.q_rows(batch).saturating_mul(dims.q).saturating_add(kv);
+        let inner = of(work.layers, qkv.max(batch.min(INNER_ROWS).saturating_mul(work.inner)));
+        let rows = |width: usize| batch.saturating_mul(width);
+        let f32s = [rows(dims.hidden), rows(normed), inner, rows(of(work.apart, dims.hidden))];
+        let f32s = f32s.map(|len| (Elem::F32, len));
         let n_picks = batch.saturating_mul(of(work.experts, config.n_experts_used));
         let n_picks = n_picks.saturating_add(of(work.experts && config.n_experts_used > 0, 1));
         let rest = [(Elem::F32, of(work.head, dims.vocab)), (Elem::U32, n_picks), (Elem::F32, n_picks)];
@@ -154,17 +172,22 @@ impl Scratch {
         Rows::new(self.normed, n, self.dims.hidden)
     }
 
+    /// Rows of queries that there is room for.
+    pub(crate) fn q_rows(&self) -> usize {
+        self.dims.q_rows(self.batch)
+    }
+
     pub(crate) fn q(&self, n: usize) -> Rows {
         Rows::new(self.inner, n, self.dims.q)
     }
 
     pub(crate) fn k(&self, n: usize) -> Rows {
-        let offset = self.batch * self.dims.q;
+        let offset = self.q_rows() * self.dims.q;
         Rows { offset, ..Rows::new(self.inner, n, self.dims.kv) }
     }
 
     pub(crate) fn v(&self, n: usize) -> Rows {
-        let offset = self.batch * (self.dims.q + self.dims.kv);
+        let offset = self.q_rows() * self.dims.q + self.batch * self.dims.kv;
         Rows { offset, ..Rows::new(self.inner, n, self.dims.kv) }
     }
 

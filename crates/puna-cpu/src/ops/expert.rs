@@ -1,6 +1,6 @@
 //! [`ExpertFfn`]: rows grouped by expert, one matrix product for all rows of an expert.
 
-use super::product::{PackedRows, Strips, cost, product, row_blocks};
+use super::product::{PackedRows, Strips, cost, product};
 use super::swiglu::gated;
 use crate::device::{CpuDevice, Scratch, WeightMat, Weights, Worker};
 use crate::matmul::{Form, Kernels};
@@ -10,9 +10,9 @@ use core::ops::Range;
 use puna_core::{DeviceError, Expert, Mat, ops::ExpertFfn};
 
 const OP: &str = "ExpertFfn";
-/// Picks whose hidden rows exist at once, and at most so many of a group: what is between the products is 8 MiB in Scout
-/// instead of 16 for a batch of 512, and unpacking weights again for every 256 rows costs little.
-const WAVE: usize = 256;
+/// Picks whose hidden rows exist at once, and at most so many of a group: what is between the products is 4 MiB in Scout
+/// instead of 16 for a batch of 512, and unpacking weights again for every 128 rows of one expert costs little.
+const WAVE: usize = 128;
 
 /// The picks of a batch sorted by expert. A pick is a row's choice of one expert: row `pick / top_k`.
 #[derive(Default)]
@@ -270,24 +270,16 @@ impl Job<'_> {
             let (gate_x, up_x) =
                 (self.rows(packed, gate.mat, group.gate, group), self.rows(packed, up.mat, group.up, group));
             let Worker { kernel, tile, floats, .. } = worker;
-            for rows in row_blocks(group.picks.len()) {
-                let (gates, ups) = tile.values_mut().split_at_mut(rows.len() * outs.len());
-                let ups = &mut ups[..gates.len()];
-                product(
-                    self.kernels,
-                    &gate,
-                    &gate_x.rows(rows.clone()),
-                    outs.clone(),
-                    (kernel, floats),
-                    gates,
-                );
-                product(self.kernels, &up, &up_x.rows(rows.clone()), outs.clone(), (kernel, floats), ups);
-                let tiles = gates.chunks_exact(outs.len()).zip(ups.chunks_exact(outs.len()));
-                for (r, (gates, ups)) in rows.zip(tiles) {
-                    let start = (group.picks.start - wave.picks.start + r) * n_ff;
-                    // SAFETY: only this task has the columns `outs` of this expert's rows.
-                    gated(self.isa, gates, ups, unsafe { hidden.part(start + outs.start..start + outs.end) });
-                }
+            let rows = 0..group.picks.len();
+            let (gates, ups) = tile.values_mut().split_at_mut(rows.len() * outs.len());
+            let ups = &mut ups[..gates.len()];
+            product(self.kernels, &gate, &gate_x.rows(rows.clone()), outs.clone(), (kernel, floats), gates);
+            product(self.kernels, &up, &up_x.rows(rows.clone()), outs.clone(), (kernel, floats), ups);
+            let tiles = gates.chunks_exact(outs.len()).zip(ups.chunks_exact(outs.len()));
+            for (r, (gates, ups)) in rows.zip(tiles) {
+                let start = (group.picks.start - wave.picks.start + r) * n_ff;
+                // SAFETY: only this task has the columns `outs` of this expert's rows.
+                gated(self.isa, gates, ups, unsafe { hidden.part(start + outs.start..start + outs.end) });
             }
         })
     }
@@ -335,15 +327,14 @@ impl Job<'_> {
             let Ok([_, _, down]) = mats(self.weights, &experts[group.expert]) else { return };
             let x = self.rows(packed, down.mat, group.down, group);
             let Worker { kernel, tile, floats, .. } = worker;
-            for rows in row_blocks(group.picks.len()) {
-                let tile = &mut tile.values_mut()[..rows.len() * outs.len()];
-                product(self.kernels, &down, &x.rows(rows.clone()), outs.clone(), (kernel, floats), tile);
-                for (r, tile) in rows.zip(tile.chunks_exact(outs.len())) {
-                    let start = self.grouping.order[group.picks.start + r] as usize * width;
-                    // SAFETY: only this task has the columns `outs` of this pick; with one pick a row, of this row.
-                    let out = unsafe { out.part(start + outs.start..start + outs.end) };
-                    out.iter_mut().zip(tile).for_each(|(out, v)| *out += *v);
-                }
+            let rows = 0..group.picks.len();
+            let tile = &mut tile.values_mut()[..rows.len() * outs.len()];
+            product(self.kernels, &down, &x.rows(rows.clone()), outs.clone(), (kernel, floats), tile);
+            for (r, tile) in rows.zip(tile.chunks_exact(outs.len())) {
+                let start = self.grouping.order[group.picks.start + r] as usize * width;
+                // SAFETY: only this task has the columns `outs` of this pick; with one pick a row, of this row.
+                let out = unsafe { out.part(start + outs.start..start + outs.end) };
+                out.iter_mut().zip(tile).for_each(|(out, v)| *out += *v);
             }
         })
     }

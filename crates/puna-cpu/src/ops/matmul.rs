@@ -1,6 +1,6 @@
 //! [`MatMul`].
 
-use super::product::{PackedRows, Strips, cost, product, row_blocks};
+use super::product::{PackedRows, ROW_BLOCK, Strips, cost, product, row_blocks};
 use crate::device::{CpuDevice, Worker};
 use crate::pool::Split;
 use puna_core::{DeviceError, ops::MatMul};
@@ -24,7 +24,7 @@ pub(crate) fn matmul(device: &mut CpuDevice, op: &MatMul<'_>) -> Result<(), Devi
         d.team.run(strips.len(), cost(op.w, n_rows), |task, worker| {
             let Worker { kernel, tile, floats, .. } = worker;
             let outs = strips.get(task);
-            for rows in row_blocks(n_rows) {
+            for rows in row_blocks(n_rows, ROW_BLOCK) {
                 let tile = &mut tile.values_mut()[..rows.len() * outs.len()];
                 product(kernels, &w, &packed.rows(rows.clone()), outs.clone(), (kernel, floats), tile);
                 for (r, tile) in rows.zip(tile.chunks_exact_mut(outs.len())) {

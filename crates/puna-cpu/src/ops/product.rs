@@ -9,7 +9,7 @@ use puna_core::{DeviceError, Layout, Mat};
 
 /// Most rows that go through a panel of weights at a time: unpacking a panel costs about as much as multiplying a dozen
 /// rows. Four tiles of an image are 2308 rows.
-const ROW_BLOCK: usize = 2560;
+pub(super) const ROW_BLOCK: usize = 2560;
 /// Results of one product call, where that leaves [`PANEL_OUTS`] outputs: 256 KiB.
 const TILE: usize = 64 << 10;
 /// Weights of one task when there are many rows: as int8 half of an L2 cache.
@@ -19,9 +19,9 @@ const PANEL_OUTS: usize = 64;
 /// Weight bytes of one task when there are few rows: some microseconds of memory traffic.
 const STREAM: usize = 64 << 10;
 
-/// The rows `0..n` in blocks of about the same size.
-pub(super) fn row_blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
-    let len = n.div_ceil(n.div_ceil(ROW_BLOCK).max(1)).max(1);
+/// The rows `0..n` in blocks of about the same size, none larger than `most`.
+pub(super) fn row_blocks(n: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let len = n.div_ceil(n.div_ceil(most).max(1)).max(1);
     (0..n).step_by(len).map(move |start| start..n.min(start + len))
 }
 

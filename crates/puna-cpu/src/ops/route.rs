@@ -6,6 +6,9 @@ use crate::pool::Split;
 use puna_core::DeviceError;
 use puna_core::ops::{Picks, Route};
 
+/// Rows whose activations are packed at once: in F32, the form that routers take, they are as large as they were.
+const ROWS: usize = 128;
+
 pub(crate) fn route(device: &mut CpuDevice, op: &Route<'_>) -> Result<(), DeviceError> {
     const OP: &str = "Route";
     let mut ids = device.buffers.take(OP, "picks", op.picks.ids)?;
@@ -32,29 +35,30 @@ fn choose(d: &mut CpuDevice, op: &Route<'_>, ids: &mut [u32], scores: &mut [f32]
     let w = d.weights.mat(OP, op.router)?;
     let x = d.buffers.rows(OP, "input rows", &op.x)?;
     let (n_rows, n_experts, kernels) = (op.x.n_rows, op.router.n_out, &d.exact);
-    let strips = Strips::new(op.router, n_rows);
+    let strips = Strips::new(op.router, n_rows.min(ROWS));
     d.team.prepare(|worker| {
-        worker.tile.room::<f32>(strips.tile(n_rows))?;
+        worker.tile.room::<f32>(strips.tile(n_rows.min(ROWS)))?;
         w.prepare(&mut worker.floats)
     })?;
     let Scratch { packed, rows: logits, .. } = &mut d.scratch;
-    let form = kernels.form(op.router.dtype, op.router.layout, n_rows);
-    let packed = PackedRows::new(kernels, form, x, op.router.n_in, packed, &mut d.team)?;
     let logits = logits.room::<f32>(n_rows.saturating_mul(n_experts))?;
-    let all = Split::new(logits);
-    d.team.run(strips.len(), cost(op.router, n_rows), |task, worker| {
-        let Worker { kernel, tile, floats, .. } = worker;
-        let outs = strips.get(task);
-        for rows in row_blocks(n_rows) {
+    let all = Split::new(&mut *logits);
+    for rows in row_blocks(n_rows, ROWS) {
+        let form = kernels.form(op.router.dtype, op.router.layout, rows.len());
+        let x = &x[rows.start * op.x.width..rows.end * op.x.width];
+        let packed = PackedRows::new(kernels, form, x, op.router.n_in, packed, &mut d.team)?;
+        d.team.run(strips.len(), cost(op.router, rows.len()), |task, worker| {
+            let Worker { kernel, tile, floats, .. } = worker;
+            let outs = strips.get(task);
             let tile = &mut tile.values_mut()[..rows.len() * outs.len()];
-            product(kernels, &w, &packed.rows(rows.clone()), outs.clone(), (kernel, floats), tile);
-            for (r, tile) in rows.zip(tile.chunks_exact(outs.len())) {
+            product(kernels, &w, &packed.rows(0..rows.len()), outs.clone(), (kernel, floats), tile);
+            for (r, tile) in rows.clone().zip(tile.chunks_exact(outs.len())) {
                 // SAFETY: only this task has the columns `outs`.
                 unsafe { all.part(r * n_experts + outs.start..r * n_experts + outs.end) }
                     .copy_from_slice(tile);
             }
-        }
-    })?;
+        })?;
+    }
     let k = op.picks.top_k;
     let picks = ids.chunks_exact_mut(k).zip(scores.chunks_exact_mut(k));
     for (logits, (ids, scores)) in logits.chunks_exact_mut(n_experts).zip(picks) {

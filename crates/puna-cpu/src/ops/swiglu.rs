@@ -1,6 +1,6 @@
 //! [`SwiGlu`].
 
-use super::product::{PackedRows, Strips, cost, product, row_blocks};
+use super::product::{PackedRows, ROW_BLOCK, Strips, cost, product, row_blocks};
 use super::simd::{self, Kernel, Simd};
 use crate::device::{CpuDevice, Worker};
 use crate::isa::Isa;
@@ -31,7 +31,7 @@ pub(crate) fn swiglu(device: &mut CpuDevice, op: &SwiGlu<'_>) -> Result<(), Devi
         d.team.run(strips.len(), cost(op.gate, n_rows) + cost(op.up, n_rows), |task, worker| {
             let Worker { kernel, tile, floats, .. } = worker;
             let outs = strips.get(task);
-            for rows in row_blocks(n_rows) {
+            for rows in row_blocks(n_rows, ROW_BLOCK) {
                 let (gates, ups) = tile.values_mut().split_at_mut(rows.len() * outs.len());
                 let ups = &mut ups[..gates.len()];
                 product(kernels, &gate, &packed.rows(rows.clone()), outs.clone(), (kernel, floats), gates);

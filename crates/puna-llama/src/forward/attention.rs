@@ -1,6 +1,6 @@
 //! Attention: keys and values of all rows into the cache, then what the rows that go on see of it.
 
-use super::{Llama, issue};
+use super::{Llama, blocks, issue};
 use crate::scratch::Scratch;
 use crate::weights::{LayerWeights, Linear};
 use crate::{LayerKind, Result};
@@ -40,10 +40,13 @@ impl Llama {
         pos: u64,
         h: Rows,
     ) -> Result<()> {
-        let q = s.q(a.n_rows);
-        linear(device, a, &w.q, q, false)?;
-        self.prepare_queries(device, q, pos, kind, w)?;
-        self.see(device, s, kind, w, q, kv, pos, h)
+        for (first, n) in blocks(a.n_rows, s.q_rows()) {
+            let (q, pos) = (s.q(n), pos + first as u64);
+            linear(device, a.slice(first, n), &w.q, q, false)?;
+            self.prepare_queries(device, q, pos, kind, w)?;
+            self.see(device, kind, q, kv, pos, s.attended(a.n_rows).slice(first, n))?;
+        }
+        linear(device, s.attended(a.n_rows), &w.o, h, true)
     }
 
     /// Both for one row, whose query, key and value are computed side by side: fewer and larger ops, for a device that is
@@ -74,7 +77,8 @@ impl Llama {
             self.prepare_queries(device, q, pos, kind, w)?;
         }
         issue(device, KvAppend { k, v, kv, pos })?;
-        self.see(device, s, kind, w, q, kv, pos, h)
+        self.see(device, kind, q, kv, pos, s.attended(1))?;
+        linear(device, s.attended(1), &w.o, h, true)
     }
 
     fn prepare_queries(
@@ -92,22 +96,18 @@ impl Llama {
         }
     }
 
-    /// What prepared queries see of the cache, projected and added to `h`.
+    /// What prepared queries see of the cache.
     fn see(
         &self,
         device: &mut dyn Device,
-        s: &Scratch,
         kind: LayerKind,
-        w: &LayerWeights,
         q: Rows,
         kv: &KvView<'_>,
         pos: u64,
-        h: Rows,
+        out: Rows,
     ) -> Result<()> {
-        let out = s.attended(q.n_rows);
         let scale = 1.0 / libm::sqrtf(self.config.head_dim as f32);
-        issue(device, Attend { q, kv, out, pos, scale, window: kind.window })?;
-        linear(device, out, &w.o, h, true)
+        issue(device, Attend { q, kv, out, pos, scale, window: kind.window })
     }
 
     /// Rotation and norm, where the layer has them: alike for queries and keys.

@@ -237,6 +237,12 @@ impl Llama {
     }
 }
 
+/// `n` rows in blocks of about the same size, none larger than `most`: the first row of each, and how many they are.
+fn blocks(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let step = n.div_ceil(n.div_ceil(most.max(1)).max(1)).max(1);
+    (0..n).step_by(step).map(move |first| (first, step.min(n - first)))
+}
+
 /// Issues one op.
 fn issue<'a>(device: &mut dyn Device, op: impl Into<Op<'a>>) -> Result<()> {
     Ok(device.issue(&op.into())?)

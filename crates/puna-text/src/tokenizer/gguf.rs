@@ -168,8 +168,7 @@ fn bytes_bpe(file: &GgufVocab<'_>, types: &[Type], pre: &Pre) -> Result<Bpe, Tex
         Form::ByteLevel { splitter, compose: false, prefix_space: file.add_space_prefix.unwrap_or(false) };
     // Looking up two tokens for each merge takes longer than all else that is done to load a model from the page cache.
     Ok(Bpe::new(pre.whole_pieces, form, move || {
-        let mut vocabulary = Vocabulary::with_capacity(ids.len())?;
-        tokens.iter().zip(&ids).try_for_each(|(text, id)| vocabulary.push(text, *id))?;
+        let vocabulary = Vocabulary::new(tokens, ids)?;
         let mut pairs = Vec::new();
         let memory = |_| TextError::OutOfMemory { what: "the merges" };
         pairs.try_reserve_exact(merges.len()).map_err(memory)?;
@@ -196,7 +195,7 @@ fn byte_table(vocab: &GgufVocab<'_>, types: &[Type]) -> Result<TokenTable, TextE
             })?,
         }
     }
-    Ok(table)
+    Ok(table.shrink())
 }
 
 fn sentence_piece(vocab: &GgufVocab<'_>, types: &[Type]) -> Result<Spm, TextError> {
@@ -242,5 +241,5 @@ fn meta_table(vocab: &GgufVocab<'_>, types: &[Type]) -> Result<TokenTable, TextE
             })?,
         }
     }
-    Ok(table)
+    Ok(table.shrink())
 }

@@ -45,6 +45,12 @@ impl TokenTable {
         Ok(table)
     }
 
+    /// Gives back what it has room for and does not need.
+    pub(super) fn shrink(mut self) -> Self {
+        self.bytes.shrink_to_fit();
+        self
+    }
+
     /// Adds the next token, whose bytes `write` appends.
     pub(super) fn push(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), TextError> {
         check_count(self.ends.len() + 1)?;
@@ -158,29 +164,48 @@ impl Vocabulary {
         Ok(Self { texts, ids, index, direct: Box::new([None; DIRECT]), hasher: RandomState::new() })
     }
 
+    /// Of these texts, which must differ, and the id of each.
+    pub(super) fn new(texts: Texts, ids: Vec<u32>) -> Result<Self, TextError> {
+        let mut index = HashTable::new();
+        let refused = |_| TextError::OutOfMemory { what: "the vocabulary" };
+        index.try_reserve(ids.len(), |_| 0).map_err(refused)?;
+        let direct = Box::new([None; DIRECT]);
+        let mut all = Self { texts, ids, index, direct, hasher: RandomState::new() };
+        (0..all.ids.len()).try_for_each(|at| all.enter(at))?;
+        Ok(all)
+    }
+
     /// Adds a token; its text must be new.
     pub(super) fn push(&mut self, text: &str, id: u32) -> Result<(), TextError> {
+        self.ids.push(id);
+        self.texts.push(text)?;
+        self.enter(self.ids.len() - 1)
+    }
+
+    /// Makes a token be found.
+    fn enter(&mut self, at: usize) -> Result<(), TextError> {
+        let Self { texts, ids, index, direct, hasher } = self;
+        check_count(at + 1)?;
+        let (at, id) = (at as u32, ids.get(at).copied().unwrap_or_default());
+        let text = texts.get(at).unwrap_or_default();
         if text.len() > MAX_TOKEN_BYTES {
             let what = "bytes of a token";
             return Err(TextError::TooLarge { what, limit: MAX_TOKEN_BYTES, found: text.len() });
         }
-        let Self { texts, ids, index, direct, hasher } = self;
         let same = |&at: &u32| texts.get(at) == Some(text);
         let hash = |at: &u32| hasher.hash_one(texts.get(*at));
         match index.entry(hasher.hash_one(Some(text)), same, hash) {
-            Entry::Vacant(entry) => _ = entry.insert(ids.len() as u32),
+            Entry::Vacant(entry) => _ = entry.insert(at),
             Entry::Occupied(entry) => {
                 let before = ids.get(*entry.get() as usize).copied().unwrap_or_default();
                 let at = format!("tokens {before} and {id}");
                 return Err(TextError::malformed("vocabulary", at, "different texts", text));
             }
         }
-        check_count(ids.len() + 1)?;
         if let Some(place) = single(text).and_then(|c| direct.get_mut(c)) {
-            *place = Some(ids.len() as u32);
+            *place = Some(at);
         }
-        ids.push(id);
-        texts.push(text)
+        Ok(())
     }
 
     fn find(&self, text: &str) -> Option<u32> {
