@@ -4,20 +4,23 @@
 //! Left out are routed experts, of which nobody knows yet who will be chosen, rows of embeddings, and the vision tower.
 
 use crate::map::Map;
-use crate::package::{Listed, Package};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
 use memmap2::Advice;
 use puna_core::Cancel;
+use puna_llama::TensorSource;
 
 /// Bytes of one request: Linux reads no more than its read-ahead window, 128 KiB as a rule, of a larger one.
 const PIECE: usize = 128 << 10;
+/// Tensors up to this size are asked for first: loading looks at the values of norms, and would wait behind all others.
+const SMALL: usize = 128 << 10;
 
-/// Asks for them on a thread that ends when it has asked for all, when nothing is mapped any more, or when cancelled.
-pub(crate) fn read_ahead(package: &Package, cancel: &Cancel) {
-    let ranges = ranges(package);
+/// Asks for those of the named tensors on a thread that ends when it has asked for all, when nothing is mapped any more, or
+/// when cancelled.
+pub(crate) fn read_ahead(names: &[&str], source: &dyn TensorSource, maps: &[Map], cancel: &Cancel) {
+    let ranges = ranges(names, source, maps);
     if ranges.is_empty() {
         return;
     }
@@ -36,26 +39,30 @@ pub(crate) fn read_ahead(package: &Package, cancel: &Cancel) {
 }
 
 /// Where the needed tensors are in mapped files, in the order of their use.
-fn ranges(package: &Package) -> Vec<(Weak<memmap2::Mmap>, Range<usize>)> {
-    let tensors = package.tensors.list();
+fn ranges(
+    names: &[&str],
+    source: &dyn TensorSource,
+    maps: &[Map],
+) -> Vec<(Weak<memmap2::Mmap>, Range<usize>)> {
     let inside = |map: &Map, bytes: &[u8]| {
         let start = (bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize)?;
         let end = start.checked_add(bytes.len()).filter(|&end| end <= map.len())?;
         Some((Arc::downgrade(map), start..end))
     };
-    package.tensors.with(|source| {
-        let found = needed(&tensors).filter_map(|name| source.find(name).ok().flatten());
-        found.filter_map(|t| package.maps.iter().find_map(|map| inside(map, t.region.bytes()))).collect()
-    })
+    let found = needed(names).filter_map(|name| source.find(name).ok().flatten());
+    let mut ranges: Vec<_> =
+        found.filter_map(|t| maps.iter().find_map(|map| inside(map, t.region.bytes()))).collect();
+    ranges.sort_by_key(|(_, range)| range.len() > SMALL);
+    ranges
 }
 
 /// Names of the tensors that every token needs: layers first, the head last.
-fn needed(tensors: &[Listed]) -> impl Iterator<Item = &str> {
+fn needed<'a>(all: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     let is_head = |name: &str| name == "output.weight" || name.ends_with("lm_head.weight");
     let is_embedding = |name: &str| name == "token_embd.weight" || name.ends_with("embed_tokens.weight");
     let left_out = ["_exps.", ".experts.", "vision_model.", "multi_modal_projector."];
-    let is_tied = !tensors.iter().any(|t| is_head(&t.name));
-    let names = || tensors.iter().map(|t| t.name.as_str());
+    let is_tied = !all.iter().any(|name| is_head(name));
+    let names = || all.iter().copied();
     let is_last = move |name: &str| is_head(name) || is_tied && is_embedding(name);
     let in_layers = move |name: &&str| {
         !is_embedding(name) && !is_last(name) && !left_out.iter().any(|part| name.contains(part))
@@ -68,14 +75,7 @@ mod tests {
     use super::*;
 
     fn order(names: &[&str]) -> Vec<String> {
-        let listed = |name: &&str| Listed {
-            name: String::from(*name),
-            format: String::from("F32"),
-            shape: alloc::vec![1],
-            bytes: 4,
-        };
-        let tensors: Vec<Listed> = names.iter().map(listed).collect();
-        needed(&tensors).map(String::from).collect()
+        needed(names).map(String::from).collect()
     }
 
     #[test]

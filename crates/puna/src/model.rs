@@ -58,7 +58,9 @@ impl Model {
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>, options: &LoadOptions) -> Result<Model, Error> {
         let path = path.as_ref();
-        let package = Package::open(path, options)?;
+        let (kind, _) = placement::chosen(options);
+        let ahead = kind == DeviceKind::Cpu && options.read_ahead == Some(true);
+        let package = Package::open_for(path, options, ahead)?;
         crate::error::Place::place(Self::load(package, options), path.display())
     }
 
@@ -80,10 +82,11 @@ impl Model {
             }
             loaded => (loaded?, None),
         };
-        // Not before: what loading itself reads would wait behind it.
         #[cfg(all(feature = "std", unix))]
-        if (kind == DeviceKind::Cpu || fallback.is_some()) && options.read_ahead == Some(true) {
-            crate::ahead::read_ahead(&package, &options.cancel.clone().unwrap_or_default());
+        if fallback.is_some() && options.read_ahead == Some(true) {
+            let cancel = options.cancel.clone().unwrap_or_default();
+            let (names, maps) = (package.tensors.names(), &package.maps);
+            package.tensors.with(|source| crate::ahead::read_ahead(&names, source, maps, &cancel));
         }
         let mut info = loaded.info(&package);
         info.fallback = fallback;

@@ -37,17 +37,18 @@ fn rate<T: Send>(threads: usize, make: impl Fn() -> T + Sync, work: impl Fn(&mut
     sums[2]
 }
 
-/// Seconds that `threads` take to do `work` once each, at the same time.
-pub(crate) fn together(threads: usize, work: impl Fn() + Sync) -> f64 {
+/// Seconds that `threads` take to do `work` once each, at the same time. It is told which of them it is.
+pub(crate) fn together(threads: usize, work: impl Fn(usize) + Sync) -> f64 {
     let barrier = Barrier::new(threads);
-    let one = || {
+    let one = |thread: usize| {
         barrier.wait();
         let clock = Instant::now();
-        work();
+        work(thread);
         clock.elapsed().as_secs_f64()
     };
+    let one = &one;
     thread::scope(|scope| {
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let all: Vec<_> = (0..threads).map(|thread| scope.spawn(move || one(thread))).collect();
         all.into_iter().map(|thread| thread.join().unwrap()).fold(0.0, f64::max)
     })
 }

@@ -28,6 +28,7 @@ pub(super) fn open(folder: &Path, options: &LoadOptions, watch: &Watch<'_>) -> R
         }
     }
     let tensors = tensors(folder, &limits, watch)?;
+    tensors.with(|source| watch.located(&tensors.names(), source));
     let vision = vision(folder, &parsed, &tensors, &limits)?;
     let settings = settings(folder)?;
     let template = match template_file(folder)? {

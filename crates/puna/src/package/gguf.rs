@@ -16,11 +16,10 @@ pub(super) fn from_regions(files: Vec<Region>, options: &LoadOptions) -> Result<
     let limits = limits(options);
     let headers =
         files.iter().map(|file| Gguf::read(file.bytes(), &limits).lift()).collect::<Result<_, _>>()?;
-    from_headers(headers, files, options)
+    package(GgufSet::join(headers, &limits).lift()?, files, options)
 }
 
-fn from_headers(headers: Vec<Gguf>, files: Vec<Region>, options: &LoadOptions) -> Result<Package, Error> {
-    let mut set = GgufSet::join(headers, &limits(options)).lift()?;
+fn package(mut set: GgufSet, files: Vec<Region>, options: &LoadOptions) -> Result<Package, Error> {
     override_metadata(&mut set.metadata, &overrides(options)?).lift()?;
     let config = Config::from_gguf(&set.metadata, &GgufTensors::new(&set, &files)).lift()?;
     let text = |key: &str| set.metadata.find::<&str>(key).lift().map(|found| found.map(String::from));
@@ -123,7 +122,13 @@ pub(super) fn open(
         before += file.len() as u64;
         files.push(file);
     }
-    from_headers(headers, files, options).place(path.display())
+    let join = || {
+        let set = GgufSet::join(headers, &limits).lift()?;
+        let names: Vec<&str> = set.tensors.iter().map(|placed| placed.tensor.name.as_str()).collect();
+        watch.located(&names, &GgufTensors::new(&set, &files));
+        package(set, files, options)
+    };
+    join().place(path.display())
 }
 
 /// Adds the vision tower of an `mmproj` file.

@@ -82,6 +82,17 @@ impl Tensors {
         }
     }
 
+    /// Their names, in the order of their files.
+    #[cfg(feature = "std")]
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Tensors::Gguf { set, .. } => {
+                set.tensors.iter().map(|placed| placed.tensor.name.as_str()).collect()
+            }
+            Tensors::Safetensors { set, .. } => set.tensors.iter().map(|t| t.name.as_str()).collect(),
+        }
+    }
+
     pub(crate) fn list(&self) -> Vec<Listed> {
         match self {
             Tensors::Gguf { set, .. } => list_gguf(set.tensors.iter().map(|placed| &placed.tensor)),
@@ -133,7 +144,17 @@ impl Package {
     /// Whatever is wrong with it, with the file's name.
     #[cfg(feature = "std")]
     pub fn open(path: &std::path::Path, options: &LoadOptions) -> Result<Self, Error> {
-        let watch = Watch::new(options);
+        Self::open_for(path, options, false)
+    }
+
+    /// As [`open`](Self::open), for a model that is about to run: `ahead`, weights are read meanwhile.
+    #[cfg(feature = "std")]
+    pub(crate) fn open_for(
+        path: &std::path::Path,
+        options: &LoadOptions,
+        ahead: bool,
+    ) -> Result<Self, Error> {
+        let watch = Watch { ahead, ..Watch::new(options) };
         let mut package = if path.is_dir() {
             folder::open(path, options, &watch)?
         } else {
@@ -218,6 +239,9 @@ impl Package {
 pub(crate) struct Watch<'a> {
     options: &'a LoadOptions,
     pub(crate) cancel: Cancel,
+    /// Whether to read what is needed as soon as it is known where it is.
+    #[cfg(feature = "std")]
+    ahead: bool,
     /// Files that were mapped.
     #[cfg(feature = "std")]
     maps: std::sync::Mutex<Vec<crate::map::Map>>,
@@ -228,6 +252,8 @@ impl<'a> Watch<'a> {
         Self {
             options,
             cancel: options.cancel.clone().unwrap_or_default(),
+            #[cfg(feature = "std")]
+            ahead: false,
             #[cfg(feature = "std")]
             maps: std::sync::Mutex::default(),
         }
@@ -249,6 +275,17 @@ impl<'a> Watch<'a> {
             maps.extend(map);
         }
         Ok(region)
+    }
+
+    /// Told where a model's tensors are, before all else that there is to read about it.
+    #[cfg(feature = "std")]
+    fn located(&self, names: &[&str], source: &dyn TensorSource) {
+        #[cfg(unix)]
+        if let (true, Ok(maps)) = (self.ahead, self.maps.lock()) {
+            crate::ahead::read_ahead(names, source, &maps, &self.cancel);
+        }
+        #[cfg(not(unix))]
+        let _ = (self.ahead, names, source);
     }
 
     #[cfg(feature = "std")]
