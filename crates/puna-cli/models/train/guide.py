@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from comparing import Comparer
 from model import CHUNK, rms
 from pointing import Pointer
+from sorting import Sorter
 from tokenizer import Prompt
 
 # Heads that are told where to look, {layer: heads}: those that did so most before they were told.
 LOOKS = {
-    "point": {7: [2, 4]}, "follow": {3: [1, 4]}, "before": {2: [6], 5: [7]},
+    "point": {7: [2, 4]}, "follow": {3: [1, 4]},
+    "before": {0: [5], 2: [6], 5: [7]}, "second": {0: [6], 2: [4]}, "third": {5: [6]},
     "name": {2: [4], 5: [3]}, "bar": {3: [3, 7]}, "other": {4: [4]}, "verdict": {6: [3]},
 }  # fmt: skip
 # What a row says behind a layer, by a linear head: (layer, classes).
@@ -22,6 +24,7 @@ READS = {
     "digit": (2, 10), "colour": (2, 8), "shape": (2, 6),
     "other digit": (4, 10), "other colour": (4, 8), "other shape": (4, 6),
     "larger": (5, 2), "same colour": (5, 2), "same shape": (5, 2),
+    "tens": (2, 10), "ones": (2, 10), "below": (5, 5),
 }  # fmt: skip
 
 
@@ -29,11 +32,11 @@ class Hints:
     """Of a sample [(what, row, rows)] of LOOKS and [(what, row, class)] of READS."""
 
     def __init__(self, prompt: Prompt):
-        self.pointer, self.comparer = Pointer(prompt), Comparer(prompt)
+        self.pointer, self.comparer, self.sorter = Pointer(prompt), Comparer(prompt), Sorter(prompt)
 
     def __call__(self, sample, ids: list, kinds: list):
         looks, reads = self.comparer(sample, ids, kinds)
-        return self.pointer(sample, ids, kinds) + looks, reads
+        return self.pointer(sample, ids, kinds) + looks, reads + self.sorter(sample, ids, kinds)
 
 
 class Readers(torch.nn.Module):

@@ -11,6 +11,8 @@ from tokenizer import SPECIALS, VOCAB, Prompt
 SKILLS = ("recall", "chat", "system", "copy", "tools", "json")
 # More places than these say too little; context is compared this far.
 PLACES, CONTEXT = 3, 32
+BACK = {"before": 1, "second": 2, "third": 3}
+ECHOES = ("say: ", "repeat", "echo this: ")
 
 
 def wordy(c: str) -> bool:
@@ -58,17 +60,19 @@ class Pointer:
                         out += [("name", t, [name])] if name else []
                 if places:
                     rows = sorted({row[p] for p in places})
-                    # What is sorted is not known before a word's or number's end.
-                    whole = {t for p in places for t in range(row[p], row[self.end(text, p)] + 1)}
-                    out.append(("point", i - 1, sorted(whole) if sample.skill == "chat" else rows))
+                    # What is sorted is not known before a word's or number's end: 8 may be 80 up to the comma.
+                    whole = {t for p in places for t in range(row[p], row[self.end(text, p) + 1] + 1)}
+                    exact = sample.skill != "chat" or any(word in text[starts[turn] : starts[a]] for word in ECHOES)
+                    out.append(("point", i - 1, rows if exact else sorted(whole)))
                     # What follows there goes on with a stretch or ends it.
                     size = starts[i + 1] - self.core(starts[i], pieces[i])
                     after = sorted({row[p + size] for p in places})
                     out.append(("follow", i, after))
                     near.update(after, [i])
             turn = b
-        # Half of them: they are many.
-        return out + [("before", t, [t - 1]) for t in sorted(near)[::2] if t % CHUNK]
+        # Half of them: they are many. A digit alone says little about which of forty comes next, three of them do.
+        back = [(what, t, [t - n]) for t in sorted(near)[::2] for what, n in BACK.items() if t % CHUNK >= n]
+        return out + back
 
     def core(self, start: int, piece: str) -> int:
         """Where a piece's word begins, behind its space or quote."""

@@ -130,9 +130,9 @@ def sorting(r: Random, n: int = 0):
     return q.format(", ".join(items)), ", ".join(sorted(items))
 
 
-def spelling(r: Random):
+def spelling(r: Random, kind: float = 0):
     word = r.choice(WORDS + [n.lower() for n in NAMES])
-    kind = r.random()
+    kind = kind or r.random()
     if kind < 0.6:
         q = r.choice(
             [
@@ -218,7 +218,7 @@ WEIGHTS = [6, 6, 24, 15, 16, 16, 17, 10]
 TRAINED = [3, 14, 24, 12, 14, 13, 18, 16]
 
 # What takes the most examples, in a row of questions: the fewest tokens for each.
-DRILL = dict(arithmetic=26, sorting=40, spelling=16, facts=14, upper=10)
+DRILL = dict(arithmetic=22, sorting=44, spelling=6, letters=8, facts=12, capital=6, upper=8)
 
 PLAIN = [
     "You are a helpful assistant.",
@@ -229,12 +229,14 @@ PLAIN = [
 ]
 
 
+CAPITAL_RULES = ["Answer in capital letters.", "Write in upper case only.", "Use capitals for every answer."]
+
+
 def system_rule(r: Random):
     """An instruction for every answer, and what it makes of one."""
     kind = r.randrange(4)
     if kind == 0:
-        rule = r.choice(["Answer in capital letters.", "Write in upper case only.", "Use capitals for every answer."])
-        return rule, str.upper
+        return r.choice(CAPITAL_RULES), str.upper
     if kind == 1:
         word = r.choice(["Ahoy", "Well", "Behold", "Indeed", "Sir", "Listen"])
         rule = r.choice(["Begin every answer with '{}'.", "Start each answer with the word '{}'."])
@@ -280,9 +282,20 @@ def upper(r: Random):
     return r.choice(["Write {} in capitals.", "Make {} upper case."]).format(word), word.upper()
 
 
+def letters(r: Random):
+    """First and last letters, of which `spelling` asks seldom."""
+    return spelling(r, 0.8)
+
+
 def drill(r: Random) -> Sample:
     """Many questions of the kinds that take many examples."""
+    if r.random() < 0.1:
+        rule, samples = r.choice(CAPITAL_RULES), []
+        for i in range(r.randint(3, 6)):
+            q, a = FAMILIES[r.choice(["capital", "capital", "facts", "greeting"])](r)
+            samples.append(ask("system", wrap(r, q), a.upper(), "" if i else rule, key=f"{rule}|{q}"))
+        return join(samples)
     names = r.choices(list(DRILL), list(DRILL.values()), k=r.randint(4, 8))
     # Two to sort teach what three need.
-    makers = FAMILIES | dict(sorting=lambda r: sorting(r, r.randint(2, 5)), upper=upper)
+    makers = FAMILIES | dict(sorting=lambda r: sorting(r, r.randint(2, 5)), letters=letters, upper=upper)
     return join([ask("chat", wrap(r, q), a) for q, a in (makers[name](r) for name in names)])
