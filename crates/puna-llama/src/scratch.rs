@@ -8,9 +8,17 @@ use puna_core::{Buf, Device, Elem, Place, Rows};
 /// Rows of logits computed at once when many are wanted.
 pub const LOGIT_ROWS: usize = 16;
 
-/// Most rows whose queries, or whose inside of a dense network, exist at once: for 512 rows of Maverick's that would be 32
-/// MiB, and unpacking weights again for every 256 rows costs little.
-pub(crate) const INNER_ROWS: usize = 256;
+/// Most rows whose queries exist at once. Unpacking weights again for every 256 rows costs little.
+const Q_ROWS: usize = 256;
+/// Most values inside of a dense network at once, 8 MiB: 256 rows of Scout's shared expert, 128 of Maverick's dense layers.
+const INNER: usize = 2 << 20;
+/// Rows that are never divided.
+const FEW_ROWS: usize = 64;
+
+/// Most rows of which the inside of a dense network of width `n_ff` exists at once.
+pub(crate) fn inner_rows(n_ff: usize) -> usize {
+    (INNER / n_ff.max(1)).max(FEW_ROWS)
+}
 
 /// Buffers at one place of a device, for at most `batch` rows. Made once a session; the forward pass allocates nothing.
 /// What is not computed at that place has no room there.
@@ -28,7 +36,7 @@ pub struct Scratch {
     /// `[batch, n_heads * head_dim]`.
     normed: Buf,
     /// Queries `[q_rows, n_heads * head_dim]`, then keys and values, `[batch, n_kv_heads * head_dim]` each; and when
-    /// attention is done, the inside of a feed-forward network `[INNER_ROWS, n_ff]`, for its widest kind.
+    /// attention is done, the inside of a feed-forward network `[inner_rows, n_ff]`.
     inner: Buf,
     /// The router's choices `[batch, n_experts_used]`, if there are experts; a shared one may be among those of one row.
     picks: Picks,
@@ -44,7 +52,7 @@ pub struct Scratch {
 struct Work {
     /// Layers: attention and dense networks.
     layers: bool,
-    /// Width of the widest of these networks.
+    /// Values inside of these networks, at most so many at once.
     inner: usize,
     /// Routed experts.
     experts: bool,
@@ -55,14 +63,15 @@ struct Work {
 }
 
 impl Work {
-    fn at(place: Place, llama: &Llama) -> Work {
+    fn at(place: Place, llama: &Llama, batch: usize) -> Work {
         let mut work = Work { head: llama.placement.head == place, ..Work::default() };
         for (i, kind) in llama.layers.iter().enumerate() {
             let places = llama.placement.layer(i);
             let experts = kind.moe && places.experts == place;
             if places.layer == place {
                 let width = if kind.moe { llama.config.ff_shared } else { llama.config.ff_dense };
-                (work.layers, work.inner) = (true, work.inner.max(width));
+                let inner = batch.min(inner_rows(width)).saturating_mul(width);
+                (work.layers, work.inner) = (true, work.inner.max(inner));
             }
             work.experts |= experts;
             work.apart |= experts && places.layer != place;
@@ -83,7 +92,7 @@ impl Dims {
     /// Rows whose queries exist at once. What attention gives for some rows takes the place of what these rows' queries were
     /// made of, and of nothing that is still needed, unless it is wider.
     fn q_rows(&self, batch: usize) -> usize {
-        if self.q <= self.hidden { batch.min(INNER_ROWS) } else { batch }
+        if self.q <= self.hidden { batch.min(Q_ROWS) } else { batch }
     }
 }
 
@@ -95,7 +104,7 @@ impl Scratch {
     pub(crate) fn all(llama: &Llama, batch: usize, device: &mut dyn Device) -> Result<Vec<Scratch>> {
         let mut all: Vec<Scratch> = Vec::new();
         for place in llama.placement.places(llama.layers.len()) {
-            match Scratch::new(&llama.config, batch, (place, Work::at(place, llama)), device) {
+            match Scratch::new(&llama.config, batch, (place, Work::at(place, llama, batch)), device) {
                 Ok(scratch) => all.push(scratch),
                 Err(e) => {
                     all.into_iter().for_each(|scratch| scratch.free(device));
@@ -122,7 +131,7 @@ impl Scratch {
         let normed = of(work.layers || work.experts || work.head, dims.hidden).max(of(work.layers, dims.q));
         let kv = batch.saturating_mul(dims.kv.saturating_mul(2));
         let qkv = dims.q_rows(batch).saturating_mul(dims.q).saturating_add(kv);
-        let inner = of(work.layers, qkv.max(batch.min(INNER_ROWS).saturating_mul(work.inner)));
+        let inner = of(work.layers, qkv.max(work.inner));
         let rows = |width: usize| batch.saturating_mul(width);
         let f32s = [rows(dims.hidden), rows(normed), inner, rows(of(work.apart, dims.hidden))];
         let f32s = f32s.map(|len| (Elem::F32, len));
