@@ -86,6 +86,21 @@ fn decoding_equals_the_full_pass() {
     }
 }
 
+/// Large batches have queries for some rows after others, and the inside of wide networks.
+#[test]
+fn batches_of_hundreds_of_rows_are_the_same_as_small_ones() {
+    let wide = Config { ff_dense: 16_384, attention_chunk_size: None, ..tiny::golden() };
+    // What attention gives is wider than what it is made of.
+    let many_heads = Config { n_heads: 8, ff_dense: 24, ..wide.clone() };
+    for config in [wide, many_heads] {
+        let (llama, device) = model(&config);
+        let tokens: Vec<u32> = (0..300).map(|i| (i * 7 + i * i / 5) % 48).collect();
+        let expected = full(&llama, &device, &tokens, &StateOptions { batch: 60, ..F32 });
+        let found = full(&llama, &device, &tokens, &F32);
+        found.iter().zip(&expected).for_each(|(f, e)| same(f, e, 0.0));
+    }
+}
+
 #[test]
 fn chunked_layers_hold_one_chunk_and_full_layers_everything() {
     let (llama, device) = model(&tiny::golden());
