@@ -13,8 +13,8 @@ from skill_image import SKILLS as IMAGE_SKILLS
 
 # Shares of samples, not of tokens: passages and policies are long, pictures and questions short.
 SHARES = dict(
-    text=3, recall=22, chat=28, drill=36, copy=12, tools=28, json=5, guard=5, judge=1,
-    digit=5, shape=3, bars=8, number=11, two=12,
+    text=3, recall=22, chat=28, drill=36, copy=12, tools=34, json=5, guard=5, judge=1,
+    digit=8, shape=3, bars=8, number=11, two=12,
 )  # fmt: skip
 # At first what is short: it teaches the tower, the words and the forms of answers in the fewest tokens.
 EARLY = dict(

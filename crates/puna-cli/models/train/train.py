@@ -1,6 +1,6 @@
 """Trains puna-tiny; killed at any time it goes on from its last checkpoint exactly as if nothing had happened.
 
-    python train.py DATA RUN [--steps N] [--decay N] [--from CHECKPOINT] [--graft TOWER.pt] [--workers 2]
+    python train.py DATA RUN [--steps N] [--decay N [--rate SHARE]] [--from CHECKPOINT] [--graft TOWER.pt] [--workers 2]
 
 RUN holds `last.pt` (weights, optimizer, mean of weights, step), `log.jsonl` (losses) and `scores.jsonl` (held-out scores).
 The learning rate warms up and then stays; `--decay N` lowers it to nothing over N steps from where the checkpoint is, and
@@ -191,6 +191,7 @@ def main() -> None:
     args.add_argument("run", type=Path)
     args.add_argument("--steps", type=int, default=10**9)
     args.add_argument("--decay", type=int, default=0)
+    args.add_argument("--rate", type=float, default=1, help="share of the learning rate that a decay begins with")
     args.add_argument("--from", dest="source", type=Path)
     args.add_argument("--graft", type=Path)
     args.add_argument("--minutes", type=float, default=5, help="between checkpoints")
@@ -242,7 +243,7 @@ def main() -> None:
         step += 1
         rate = min(1, (step - start) / WARMUP)
         if args.decay:
-            rate = max(0.02, 1 - (step - begin) / args.decay)
+            rate = max(0.02, args.rate * (1 - (step - begin) / args.decay))
         team.update(step - start, LR * rate, ADAM_LR * rate)
         if step % 20 == 0:
             now, n = time.time(), min(20, step - begin)
