@@ -8,7 +8,8 @@ use puna_core::{Buf, Device, Elem, Place, Rows};
 /// Rows of logits computed at once when many are wanted.
 pub const LOGIT_ROWS: usize = 16;
 
-/// Most rows whose queries exist at once. Unpacking weights again for every 256 rows costs little.
+/// Most rows whose queries exist at once. Unpacking weights again for every 256 rows costs little: 512 tokens through two of
+/// Scout's layers in Q4_0 went at 0.99 times the speed of all rows at once (five rounds in turns, 0.86 to 1.16).
 const Q_ROWS: usize = 256;
 /// Most values inside of a dense network at once, 8 MiB: 256 rows of Scout's shared expert, 128 of Maverick's dense layers.
 const INNER: usize = 2 << 20;
