@@ -32,7 +32,8 @@ class Hints:
     """Of a sample [(what, row, rows)] of LOOKS and [(what, row, class)] of READS."""
 
     def __init__(self, prompt: Prompt):
-        self.pointer, self.comparer, self.sorter = Pointer(prompt), Comparer(prompt), Sorter(prompt)
+        self.pointer, self.comparer = Pointer(prompt), Comparer(prompt)
+        self.sorter = Sorter(self.pointer.pieces)
 
     def __call__(self, sample, ids: list, kinds: list):
         looks, reads = self.comparer(sample, ids, kinds)

@@ -11,7 +11,9 @@ from tokenizer import SPECIALS, VOCAB, Prompt
 SKILLS = ("recall", "chat", "system", "copy", "tools", "json")
 # More places than these say too little; context is compared this far.
 PLACES, CONTEXT = 3, 32
+# How many rows before a row each of these heads looks.
 BACK = {"before": 1, "second": 2, "third": 3}
+# Questions whose answers say the same in the same order.
 ECHOES = ("say: ", "repeat", "echo this: ")
 
 
@@ -23,6 +25,15 @@ def spelled(prompt: Prompt, i: int) -> str:
     """A token in small letters; one of special tokens is a mark that nothing matches."""
     token = "\0" if i >= VOCAB - len(SPECIALS) else prompt.tokenizer.id_to_token(i)
     return token.replace("Ġ", " ").replace("Ċ", "\n").lower()
+
+
+def laid_out(pieces: list):
+    """Their text, where each begins in it, and the row of each character."""
+    starts, row = [], []
+    for i, piece in enumerate(pieces):
+        starts.append(len(row))
+        row += [i] * len(piece)
+    return "".join(pieces), [*starts, len(row)], row
 
 
 class Pointer:
@@ -39,12 +50,7 @@ class Pointer:
         if sample.skill not in SKILLS:
             return []
         pieces = [self.pieces[i] for i in ids]
-        starts, row = [], []
-        for i, piece in enumerate(pieces):
-            starts.append(len(row))
-            row += [i] * len(piece)
-        starts.append(len(row))
-        text, out = "".join(pieces), []
+        (text, starts, row), out = laid_out(pieces), []
         answers = [i for i, kind in enumerate(kinds) if kind == 2 and kinds[i - 1] != 2]
         turn, near = 0, set()
         for a in answers:

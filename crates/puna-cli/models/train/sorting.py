@@ -7,27 +7,24 @@ loss of it.
 
 import re
 
-from pointing import spelled
-from tokenizer import VOCAB, Prompt
+from pointing import laid_out
 
+# Numbers up to 99, the items of a list, and what `guide.READS` counts up to.
 NUMBER = re.compile(r"(?<![\w.])\d{1,2}(?![\w])")
 LIST = re.compile(r"(?:sort|order)[^:\n\0]*: ([\w, ]+)")
 MOST = 4
 
 
 class Sorter:
-    def __init__(self, prompt: Prompt):
-        self.pieces = [spelled(prompt, i) for i in range(VOCAB)]
+    def __init__(self, pieces: list):
+        """`pieces` of the vocabulary, as `Pointer` has them."""
+        self.pieces = pieces
 
     def __call__(self, sample, ids: list, kinds: list) -> list:
         """[(name of `guide.READS`, row, what it says)]."""
         if sample.skill != "chat":
             return []
-        text, row = "", []
-        for i, token in enumerate(ids):
-            text += self.pieces[token]
-            row += [i] * len(self.pieces[token])
-        out = []
+        (text, _, row), out = laid_out([self.pieces[i] for i in ids]), []
         for found in NUMBER.finditer(text):
             if found.end() < len(text):
                 n, t = int(found.group()), row[found.end()]

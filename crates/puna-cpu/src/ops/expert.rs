@@ -270,13 +270,13 @@ impl Job<'_> {
             let (gate_x, up_x) =
                 (self.rows(packed, gate.mat, group.gate, group), self.rows(packed, up.mat, group.up, group));
             let Worker { kernel, tile, floats, .. } = worker;
-            let rows = 0..group.picks.len();
-            let (gates, ups) = tile.values_mut().split_at_mut(rows.len() * outs.len());
+            let n = group.picks.len();
+            let (gates, ups) = tile.values_mut().split_at_mut(n * outs.len());
             let ups = &mut ups[..gates.len()];
-            product(self.kernels, &gate, &gate_x.rows(rows.clone()), outs.clone(), (kernel, floats), gates);
-            product(self.kernels, &up, &up_x.rows(rows.clone()), outs.clone(), (kernel, floats), ups);
+            product(self.kernels, &gate, &gate_x.rows(0..n), outs.clone(), (kernel, floats), gates);
+            product(self.kernels, &up, &up_x.rows(0..n), outs.clone(), (kernel, floats), ups);
             let tiles = gates.chunks_exact(outs.len()).zip(ups.chunks_exact(outs.len()));
-            for (r, (gates, ups)) in rows.zip(tiles) {
+            for (r, (gates, ups)) in tiles.enumerate() {
                 let start = (group.picks.start - wave.picks.start + r) * n_ff;
                 // SAFETY: only this task has the columns `outs` of this expert's rows.
                 gated(self.isa, gates, ups, unsafe { hidden.part(start + outs.start..start + outs.end) });
@@ -327,10 +327,10 @@ impl Job<'_> {
             let Ok([_, _, down]) = mats(self.weights, &experts[group.expert]) else { return };
             let x = self.rows(packed, down.mat, group.down, group);
             let Worker { kernel, tile, floats, .. } = worker;
-            let rows = 0..group.picks.len();
-            let tile = &mut tile.values_mut()[..rows.len() * outs.len()];
-            product(self.kernels, &down, &x.rows(rows.clone()), outs.clone(), (kernel, floats), tile);
-            for (r, tile) in rows.zip(tile.chunks_exact(outs.len())) {
+            let n = group.picks.len();
+            let tile = &mut tile.values_mut()[..n * outs.len()];
+            product(self.kernels, &down, &x.rows(0..n), outs.clone(), (kernel, floats), tile);
+            for (r, tile) in tile.chunks_exact(outs.len()).enumerate() {
                 let start = self.grouping.order[group.picks.start + r] as usize * width;
                 // SAFETY: only this task has the columns `outs` of this pick; with one pick a row, of this row.
                 let out = unsafe { out.part(start + outs.start..start + outs.end) };

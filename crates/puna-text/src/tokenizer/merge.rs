@@ -8,6 +8,10 @@ use std::collections::BinaryHeap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{boxed::Box, fmt, vec::Vec};
 
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
 use super::vocab::Vocabulary;
 use crate::TextError;
 
@@ -37,20 +41,16 @@ struct Tables {
     pairs: Option<Pairs>,
 }
 
-/// What every token is merged with: two thirds of the memory of a hash table, and made in less time.
+/// The list of merges, and where each pair is in it.
+///
+/// For 242 thousand merges this is 5.5 MB where a map that holds the pairs themselves took 8.9. Sorted by left token and searched
+/// for the right one they took 3.7, and encoding 4 MB of English a fifth longer.
 struct Pairs {
-    /// Where the pairs of each left token begin in `next`, and of one more.
-    starts: Vec<u32>,
-    /// By left token, then by right one, then by rank.
-    next: Vec<Next>,
-}
-
-/// The second token of a pair, the pair's place in the list, and the token that is made.
-#[derive(Debug, Clone, Copy, Default)]
-struct Next {
-    right: u32,
-    rank: u32,
-    joined: u32,
+    list: Vec<Pair>,
+    /// Places in `list`, by the hash of the two tokens there.
+    index: HashTable<u32>,
+    /// Seeded: the pairs come from a file.
+    hasher: RandomState,
 }
 
 impl fmt::Debug for Merger {
@@ -144,45 +144,41 @@ impl Word {
     }
 }
 
+impl Pair {
+    fn key(&self) -> u64 {
+        u64::from(self.left) << 32 | u64::from(self.right)
+    }
+}
+
 impl Pairs {
-    fn new(list: &[Pair]) -> Result<Self, TextError> {
-        let memory = |_| TextError::OutOfMemory { what: "the merges" };
-        let n_left = list.iter().map(|pair| pair.left as usize + 1).max().unwrap_or(0);
-        let (mut starts, mut next) = (Vec::new(), Vec::new());
-        starts.try_reserve_exact(n_left + 2).map_err(memory)?;
-        next.try_reserve_exact(list.len()).map_err(memory)?;
-        // A counting sort: the place for a token's next pair stands one behind its start, and ends up where that begins.
-        starts.resize(n_left + 2, 0u32);
-        list.iter().for_each(|pair| starts[pair.left as usize + 2] += 1);
-        (2..starts.len()).for_each(|left| starts[left] += starts[left - 1]);
-        next.resize(list.len(), Next::default());
-        for (&Pair { left, right, joined }, rank) in list.iter().zip(0..) {
-            let place = &mut starts[left as usize + 1];
-            next[*place as usize] = Next { right, rank, joined };
-            *place += 1;
+    fn new(list: Vec<Pair>) -> Result<Self, TextError> {
+        let hasher = RandomState::new();
+        let mut index = HashTable::new();
+        index.try_reserve(list.len(), |_| 0).map_err(|_| TextError::OutOfMemory { what: "the merges" })?;
+        let key = |at: &u32| list.get(*at as usize).map_or(0, Pair::key);
+        for at in 0..list.len() as u32 {
+            let hash = |at: &u32| hasher.hash_one(key(at));
+            match index.entry(hash(&at), |other| key(other) == key(&at), hash) {
+                Entry::Vacant(entry) => _ = entry.insert(at),
+                Entry::Occupied(mut entry) => *entry.get_mut() = at,
+            }
         }
-        starts.pop();
-        let mut rest = &mut next[..];
-        for ends in starts.windows(2) {
-            let (own, others) = core::mem::take(&mut rest).split_at_mut((ends[1] - ends[0]) as usize);
-            own.sort_unstable_by_key(|next| (next.right, next.rank));
-            rest = others;
-        }
-        Ok(Self { starts, next })
+        Ok(Self { list, index, hasher })
     }
 
-    fn get(&self, left: u32, right: u32) -> Option<&Next> {
-        let left = left as usize;
-        let own = self.next.get(*self.starts.get(left)? as usize..*self.starts.get(left + 1)? as usize)?;
-        // Of pairs that are there twice, the later counts.
-        own.get(..own.partition_point(|next| next.right <= right))?.last().filter(|next| next.right == right)
+    /// The place of a pair, and the token it makes.
+    fn get(&self, left: u32, right: u32) -> Option<(u32, u32)> {
+        let key = Pair { left, right, joined: 0 }.key();
+        let is_it = |&at: &u32| self.list.get(at as usize).is_some_and(|pair| pair.key() == key);
+        let at = *self.index.find(self.hasher.hash_one(key), is_it)?;
+        Some((at, self.list.get(at as usize)?.joined))
     }
 }
 
 impl Tables {
     fn new(vocabulary: Vocabulary, merges: Merges) -> Result<Self, TextError> {
         let pairs = match merges {
-            Merges::Pairs(list) => Some(Pairs::new(&list)?),
+            Merges::Pairs(list) => Some(Pairs::new(list)?),
             Merges::ByRank => None,
         };
         Ok(Self { vocabulary, pairs })
@@ -197,7 +193,7 @@ impl Tables {
             let id = self.vocabulary.id(piece.get(first.start..end)?)?;
             return Some((id, id));
         };
-        pairs.get(first.id, second.id).map(|next| (next.rank, next.joined))
+        pairs.get(first.id, second.id)
     }
 
     fn merge(&self, piece: &str, word: &mut Word) {

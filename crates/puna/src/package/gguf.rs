@@ -19,6 +19,12 @@ pub(super) fn from_regions(files: Vec<Region>, options: &LoadOptions) -> Result<
     package(GgufSet::join(headers, &limits).lift()?, files, options)
 }
 
+/// Names of the tensors, in the order of their files.
+#[cfg(feature = "std")]
+pub(super) fn tensor_names(set: &GgufSet) -> Vec<&str> {
+    set.tensors.iter().map(|placed| placed.tensor.name.as_str()).collect()
+}
+
 fn package(mut set: GgufSet, files: Vec<Region>, options: &LoadOptions) -> Result<Package, Error> {
     override_metadata(&mut set.metadata, &overrides(options)?).lift()?;
     let config = Config::from_gguf(&set.metadata, &GgufTensors::new(&set, &files)).lift()?;
@@ -124,8 +130,7 @@ pub(super) fn open(
     }
     let join = || {
         let set = GgufSet::join(headers, &limits).lift()?;
-        let names: Vec<&str> = set.tensors.iter().map(|placed| placed.tensor.name.as_str()).collect();
-        watch.located(&names, &GgufTensors::new(&set, &files));
+        watch.located(&tensor_names(&set), &GgufTensors::new(&set, &files));
         package(set, files, options)
     };
     join().place(path.display())

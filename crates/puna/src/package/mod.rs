@@ -86,9 +86,7 @@ impl Tensors {
     #[cfg(feature = "std")]
     pub(crate) fn names(&self) -> Vec<&str> {
         match self {
-            Tensors::Gguf { set, .. } => {
-                set.tensors.iter().map(|placed| placed.tensor.name.as_str()).collect()
-            }
+            Tensors::Gguf { set, .. } => gguf::tensor_names(set),
             Tensors::Safetensors { set, .. } => set.tensors.iter().map(|t| t.name.as_str()).collect(),
         }
     }
