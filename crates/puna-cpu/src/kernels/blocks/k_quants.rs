@@ -1,10 +1,12 @@
-//! Formats of 256 values with integer scales for sub-blocks: Q2_K to Q6_K and IQ4_XS.
+//! Formats of 256 values with integer scales for sub-blocks, Q2_K to Q6_K and IQ4_XS, and with none: TQ1_0 and TQ2_0.
 
-use super::{Affine, AffineHalves, Block, Shape, Sides, Step, Symmetric, SymmetricHalves, bytes_at, f16_at};
+use super::{
+    Affine, AffineHalves, Block, Shape, Sides, Step, Symmetric, SymmetricHalves, bytes_at, f16_at,
+    side_by_side,
+};
 use crate::kernels::dot::{Super, SuperBlocks};
 use crate::kernels::lanes::Lanes;
-use crate::kernels::panel::transpose;
-use puna_core::quant::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
+use puna_core::quant::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k, tq1_0, tq2_0};
 
 macro_rules! k_quant {
     // Codes are `$zero` less than they are stored. `$unpack` writes the scales and minima of the block's eight steps, or of
@@ -38,21 +40,6 @@ macro_rules! k_quant {
             }
         }
     };
-}
-
-/// Values of eight blocks, of steps or of their halves, become those of a step or a half side by side.
-#[inline(always)]
-fn side_by_side<L: Lanes, S: Shape>(l: L, values: &[[f32; 16]; 8], to: &mut [[[f32; 8]; 2]; 8]) {
-    for eight in 0..if S::HALVES { 2 } else { 1 } {
-        let mut rows = [l.splat8(0); 8];
-        for (row, values) in rows.iter_mut().zip(values) {
-            *row = l.load(bytemuck::cast_ref(&values.as_chunks::<8>().0[eight]));
-        }
-        for (i, column) in transpose(l, rows).into_iter().enumerate() {
-            let (s, half) = if S::HALVES { (4 * eight + i / 2, i % 2) } else { (i, 0) };
-            l.store(column, bytemuck::cast_slice_mut(&mut to[s][half]));
-        }
-    }
 }
 
 k_quant!(Q2_K, q2_k, AffineHalves, 0, |l, block, scales, mins| {
@@ -112,4 +99,12 @@ k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, 0, |l, block, scales, _mins| {
     for (scale, packed) in scales.iter_mut().zip(iq4_xs::scales(bytes_at(block, 0))) {
         *scale = d * f32::from(packed);
     }
+});
+
+k_quant!(TQ1_0, tq1_0, Symmetric<16>, 1, |l, block, scales, _mins| {
+    scales.fill(f16_at(l, block, tq1_0::D));
+});
+
+k_quant!(TQ2_0, tq2_0, Symmetric<16>, 1, |l, block, scales, _mins| {
+    scales.fill(f16_at(l, block, tq2_0::D));
 });

@@ -3,15 +3,14 @@
 mod codebooks;
 mod k_quants;
 mod legacy;
-mod ternary;
 
 pub(crate) use codebooks::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
-pub(crate) use k_quants::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub(crate) use k_quants::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, TQ1_0, TQ2_0};
 pub(crate) use legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-pub(crate) use ternary::{TQ1_0, TQ2_0};
 
 use super::dot::RowDot;
 use super::lanes::Lanes;
+use super::panel::transpose;
 
 /// 32 consecutive weights of a row. Weight `i` is `codes[i] * scale[i / 16] - min[i / 16]`.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +108,21 @@ pub(crate) trait Block {
     #[inline(always)]
     fn step_codes<L: Lanes>(l: L, _block: &[u8], _s: usize, step: &Step) -> L::V {
         l.load(bytemuck::cast_ref(&step.codes))
+    }
+}
+
+/// Values of eight blocks, of steps or of their halves, become those of a step or a half side by side.
+#[inline(always)]
+fn side_by_side<L: Lanes, S: Shape>(l: L, values: &[[f32; 16]; 8], to: &mut [[[f32; 8]; 2]; 8]) {
+    for eight in 0..if S::HALVES { 2 } else { 1 } {
+        let mut rows = [l.splat8(0); 8];
+        for (row, values) in rows.iter_mut().zip(values) {
+            *row = l.load(bytemuck::cast_ref(&values.as_chunks::<8>().0[eight]));
+        }
+        for (i, column) in transpose(l, rows).into_iter().enumerate() {
+            let (s, half) = if S::HALVES { (4 * eight + i / 2, i % 2) } else { (i, 0) };
+            l.store(column, bytemuck::cast_slice_mut(&mut to[s][half]));
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Products of block-quantised weights with a few rows of 8-bit activations: weights are multiplied as they are
 //! unpacked, each read once.
 
-mod any;
+mod books;
 mod groups;
 mod super_blocks;
+mod ternary;
 
-pub(crate) use any::Any;
+pub(crate) use books::{Book, Books};
 pub(crate) use groups::{Grouped, Groups};
 pub(crate) use super_blocks::{Super, SuperBlocks};
 

@@ -35,9 +35,9 @@ pub(crate) trait Super {
 /// Integer scales as 16-bit lanes.
 pub(crate) struct Scales<L: Lanes> {
     /// The scales of half steps 0 to 7, in both halves of the first vector; 8 to 15 in the second.
-    of: [L::V; 2],
+    pub(super) of: [L::V; 2],
     /// Minima of the 16 half steps, or where codes have a zero, which [`Min::Zero`] tells, their scales.
-    mins: Option<L::V>,
+    pub(super) mins: Option<L::V>,
 }
 
 /// The float factor of minima.
@@ -49,7 +49,7 @@ pub(crate) enum Min {
 }
 
 /// In each half of a vector: the 16-bit lane that holds the scale of that half of step `s % 4`.
-const SELECT: [[u8; 32]; 4] = {
+pub(super) const SELECT: [[u8; 32]; 4] = {
     let mut select = [[0; 32]; 4];
     let mut i = 0;
     while i < 4 * 32 {
@@ -70,14 +70,7 @@ impl<B: Super> RowDot for SuperBlocks<B> {
         for (b, block) in row[..n_in / 256 * B::BYTES].chunks_exact(B::BYTES).enumerate() {
             prefetch(l, block);
             let scales = B::scales(l, block);
-            let mut factors = [l.splat8(0); N];
-            let mut weighted = [scales.of; N];
-            for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
-                let f = l.load(x.chunk(x.factors, b));
-                let of = [l.halves_low(f, f), l.halves_high(f, f)];
-                weighted[i] = [l.mul16(scales.of[0], of[0]), l.mul16(scales.of[1], of[1])];
-                factors[i] = f;
-            }
+            let (weighted, factors) = weighted(l, scales.of, x, b);
             let mut dots = [l.splat8(0); N];
             for s in 0..8 {
                 let w = B::codes(l, block, s);
@@ -110,6 +103,24 @@ impl<B: Super> RowDot for SuperBlocks<B> {
     }
 }
 
+/// The scales of block `b` times the factors of each row, as [`Scales::of`] has them, and these factors.
+#[inline(always)]
+pub(super) fn weighted<L: Lanes, const N: usize>(
+    l: L,
+    scales: [L::V; 2],
+    x: &[Q8Row<'_>; N],
+    b: usize,
+) -> ([[L::V; 2]; N], [L::V; N]) {
+    let (mut weighted, mut factors) = ([scales; N], [scales[0]; N]);
+    for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
+        let f = l.load(x.chunk(x.factors, b));
+        let of = [l.halves_low(f, f), l.halves_high(f, f)];
+        weighted[i] = [l.mul16(scales[0], of[0]), l.mul16(scales[1], of[1])];
+        factors[i] = f;
+    }
+    (weighted, factors)
+}
+
 /// Scales that the half steps have for themselves, of codes with a zero.
 #[inline(always)]
 fn symmetric<L: Lanes>(l: L, scales: L::V) -> Scales<L> {
@@ -118,7 +129,7 @@ fn symmetric<L: Lanes>(l: L, scales: L::V) -> Scales<L> {
 
 /// The 2-bit codes of step `s` in 64 bytes.
 #[inline(always)]
-fn two_bits<L: Lanes>(l: L, qs: &[u8; 64], s: usize) -> L::V {
+pub(super) fn two_bits<L: Lanes>(l: L, qs: &[u8; 64], s: usize) -> L::V {
     l.and(l.shr16(l.load(bytes_at(qs, 32 * (s / 4))), 2 * (s % 4)), l.splat8(3))
 }
 

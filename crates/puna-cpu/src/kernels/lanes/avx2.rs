@@ -53,6 +53,25 @@ impl Lanes for Avx2 {
         v!(_mm256_loadu2_m128i(high.as_ptr().cast(), low.as_ptr().cast()))
     }
     #[inline(always)]
+    fn join4(self, [a, b, c, d]: [&[i8; 16]; 4]) -> __m256i {
+        v!({
+            let load = |from: &[i8; 16]| _mm_loadu_si128(from.as_ptr().cast());
+            let pair = |a, b| _mm_blend_epi32::<0b1100>(load(a), load(b));
+            _mm256_set_m128i(pair(c, d), pair(a, b))
+        })
+    }
+    #[inline(always)]
+    fn join8(self, [a, b, c, d, e, f, g, h]: [&[i8; 16]; 8]) -> __m256i {
+        v!({
+            let load = |from: &[i8; 16]| _mm_loadu_si128(from.as_ptr().cast());
+            let four = |a, b, c, d| {
+                let two = _mm_blend_epi32::<0b0010>(load(a), load(b));
+                _mm_blend_epi32::<0b1000>(_mm_blend_epi32::<0b0100>(two, load(c)), load(d))
+            };
+            _mm256_set_m128i(four(e, f, g, h), four(a, b, c, d))
+        })
+    }
+    #[inline(always)]
     fn splat8(self, value: i8) -> __m256i {
         v!(_mm256_set1_epi8(value))
     }
@@ -103,6 +122,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn eq8(self, a: __m256i, b: __m256i) -> __m256i {
         v!(_mm256_cmpeq_epi8(a, b))
+    }
+    #[inline(always)]
+    fn negate8(self, a: __m256i, minus: __m256i) -> __m256i {
+        v!(_mm256_sign_epi8(a, _mm256_or_si256(minus, _mm256_set1_epi8(1))))
     }
     #[inline(always)]
     fn shuffle8(self, table: __m256i, index: __m256i) -> __m256i {
@@ -206,10 +229,6 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn fsplat(self, value: f32) -> __m256 {
         v!(_mm256_set1_ps(value))
-    }
-    #[inline(always)]
-    fn fsplat_halves(self, low: f32, high: f32) -> __m256 {
-        v!(_mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low)))
     }
     #[inline(always)]
     fn fmul(self, a: __m256, b: __m256) -> __m256 {

@@ -26,6 +26,8 @@ macro_rules! vectors_as_avx2 {
             store_bytes(a: __m256i, to: &mut [i8; 32]) -> ();
             store(a: __m256i, to: &mut [u32]) -> ();
             load2(low: &[u8; 16], high: &[u8; 16]) -> __m256i;
+            join4(from: [&[i8; 16]; 4]) -> __m256i;
+            join8(from: [&[i8; 16]; 8]) -> __m256i;
             splat8(value: i8) -> __m256i;
             splat16(value: i16) -> __m256i;
             splat32_halves(low: u32, high: u32) -> __m256i;
@@ -39,6 +41,7 @@ macro_rules! vectors_as_avx2 {
             add32(a: __m256i, b: __m256i) -> __m256i;
             sub32(a: __m256i, b: __m256i) -> __m256i;
             eq8(a: __m256i, b: __m256i) -> __m256i;
+            negate8(a: __m256i, minus: __m256i) -> __m256i;
             shuffle8(table: __m256i, index: __m256i) -> __m256i;
             mul16(a: __m256i, b: __m256i) -> __m256i;
             mul16_pairs(a: __m256i, b: __m256i) -> __m256i;
@@ -59,7 +62,6 @@ macro_rules! vectors_as_avx2 {
             fload_f16(from: &[u16; 8]) -> __m256;
             fload_e8m0(from: &[u8; 8]) -> __m256;
             fsplat(value: f32) -> __m256;
-            fsplat_halves(low: f32, high: f32) -> __m256;
             fmul(a: __m256, b: __m256) -> __m256;
             ffma(a: __m256, b: __m256, c: __m256) -> __m256;
             fsum(a: __m256) -> f32;
@@ -111,6 +113,10 @@ pub(crate) trait Lanes: Copy {
     fn store(self, a: Self::V, to: &mut [u32]);
     /// Two halves, the first one low.
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> Self::V;
+    /// In turns the first and the last 8 bytes.
+    fn join4(self, from: [&[i8; 16]; 4]) -> Self::V;
+    /// In turns the first 4 bytes, the next, and so on.
+    fn join8(self, from: [&[i8; 16]; 8]) -> Self::V;
     fn splat8(self, value: i8) -> Self::V;
     fn splat16(self, value: i16) -> Self::V;
     /// One value in the 32-bit lanes of each half.
@@ -126,6 +132,8 @@ pub(crate) trait Lanes: Copy {
     fn add32(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub32(self, a: Self::V, b: Self::V) -> Self::V;
     fn eq8(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Negates the bytes that meet bytes of ones; the others meet zeros.
+    fn negate8(self, a: Self::V, minus: Self::V) -> Self::V;
     /// In each 16-byte half: byte `i` is `table[index[i] % 16]`, or 0 where `index[i]` has its top bit set.
     fn shuffle8(self, table: Self::V, index: Self::V) -> Self::V;
     /// The low 16 bits of products of 16-bit lanes.
@@ -169,8 +177,6 @@ pub(crate) trait Lanes: Copy {
     /// `2^(exponent - 128)`, as MXFP4 scales its doubled values.
     fn fload_e8m0(self, from: &[u8; 8]) -> Self::F;
     fn fsplat(self, value: f32) -> Self::F;
-    /// One value in each half.
-    fn fsplat_halves(self, low: f32, high: f32) -> Self::F;
     fn fmul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`.
     fn ffma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;

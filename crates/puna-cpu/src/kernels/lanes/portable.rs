@@ -125,6 +125,14 @@ impl Lanes for Portable {
         core::array::from_fn(|i| if i < 16 { low[i] } else { high[i - 16] })
     }
     #[inline]
+    fn join4(self, from: [&[i8; 16]; 4]) -> V {
+        core::array::from_fn(|i| from[i / 8][i % 16] as u8)
+    }
+    #[inline]
+    fn join8(self, from: [&[i8; 16]; 8]) -> V {
+        core::array::from_fn(|i| from[i / 4][i % 16] as u8)
+    }
+    #[inline]
     fn splat8(self, value: i8) -> V {
         [value as u8; 32]
     }
@@ -175,6 +183,10 @@ impl Lanes for Portable {
     #[inline]
     fn eq8(self, a: V, b: V) -> V {
         zip_bytes(a, b, |a, b| if a == b { 0xFF } else { 0 })
+    }
+    #[inline]
+    fn negate8(self, a: V, minus: V) -> V {
+        zip_bytes(a, minus, |a, minus| if minus == 0 { a } else { a.wrapping_neg() })
     }
     #[inline]
     fn shuffle8(self, table: V, index: V) -> V {
@@ -290,10 +302,6 @@ impl Lanes for Portable {
     #[inline]
     fn fsplat(self, value: f32) -> F {
         [value; 8]
-    }
-    #[inline]
-    fn fsplat_halves(self, low: f32, high: f32) -> F {
-        [low, low, low, low, high, high, high, high]
     }
     #[inline]
     fn fmul(self, a: F, b: F) -> F {

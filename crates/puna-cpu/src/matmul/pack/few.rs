@@ -33,26 +33,6 @@ impl<'a> Plane<'a> {
         (Plane { codes, d, factors, sums }, rest)
     }
 
-    /// The codes of step `s`, where steps are not paired.
-    #[inline(always)]
-    pub(crate) fn step(&self, s: usize) -> &[u8; 32] {
-        self.chunk(self.codes, s)
-    }
-
-    /// The scale of step `s`, where there are factors.
-    #[inline(always)]
-    pub(crate) fn scale(&self, s: usize) -> f32 {
-        let factor = i16::from_ne_bytes(*self.chunk(self.factors, 2 * s));
-        f32::from_ne_bytes(*self.chunk(self.d, s / 8)) * f32::from(factor)
-    }
-
-    /// The sums of the halves of step `s`.
-    #[inline(always)]
-    pub(crate) fn sums(&self, s: usize) -> [i16; 2] {
-        let [a, b, c, d] = *self.chunk::<4>(self.sums, s);
-        [i16::from_ne_bytes([a, b]), i16::from_ne_bytes([c, d])]
-    }
-
     /// Chunk `i` of `N` bytes.
     #[inline(always)]
     pub(crate) fn chunk<'b, const N: usize>(&self, bytes: &'b [u8], i: usize) -> &'b [u8; N] {
