@@ -57,16 +57,21 @@ fn read_bandwidth(bytes: &[u8]) -> f64 {
     bytes.len() as f64 / median(5, || memory::read(bytes)) / 1e9
 }
 
-/// Bytes that are ordinary blocks of any format: every f16 field is a small number.
+/// Bytes that are ordinary blocks of any format: every f16 field is a small number, and so is every power of two, or
+/// products would be subnormal and slow.
 fn weights(dtype: DType, n_out: usize) -> Vec<u8> {
     let len = dtype.row_bytes(N_IN).unwrap() * n_out;
     let mut state = 1u32;
-    (0..len)
+    let mut bytes: Vec<u8> = (0..len)
         .map(|_| {
             state = state.wrapping_mul(1664525).wrapping_add(1013904223);
             (state >> 24) as u8 & 0x3B
         })
-        .collect()
+        .collect();
+    if dtype == DType::MXFP4 {
+        bytes.iter_mut().step_by(dtype.block_bytes()).for_each(|exponent| *exponent = 118 + *exponent % 4);
+    }
+    bytes
 }
 
 /// Seconds of one product with `n_rows` rows.

@@ -1,7 +1,7 @@
 //! Formats of 32 values: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4.
 
 use super::{Affine, Block, Sides, Step, Symmetric, bytes_at};
-use crate::kernels::dot::{Grouped, Groups};
+use crate::kernels::dot::{Apart, Grouped, Groups};
 use crate::kernels::lanes::Lanes;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
@@ -54,6 +54,7 @@ macro_rules! legacy {
             #[inline(always)]
             fn sides<L: Lanes>(l: L, blocks: &[&[u8]; 8], _: &mut [[Step; 8]; 8], to: &mut Sides) {
                 const ZERO: i8 = $zero;
+                let blocks = &Apart(*blocks);
                 let scales = <Self as Grouped>::scales(l, blocks);
                 l.fstore(scales, &mut to.scale[0][0]);
                 if let Some(mins) = <Self as Grouped>::mins(l, blocks) {

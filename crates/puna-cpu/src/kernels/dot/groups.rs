@@ -25,10 +25,10 @@ pub(crate) trait Grouped {
     fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2];
 
     /// The scales of eight blocks.
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F;
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F;
 
     /// What to add to `scale * code`, for eight blocks.
-    fn mins<L: Lanes>(_: L, _: &[&[u8]; 8]) -> Option<L::F> {
+    fn mins<L: Lanes>(_: L, _: &impl Blocks) -> Option<L::F> {
         None
     }
 }
@@ -47,13 +47,14 @@ impl<B: Grouped> RowDot for Groups<B> {
         let (groups, rest) = row[..n_in / 32 * B::BYTES].split_at(n_groups * 8 * B::BYTES);
         for (g, group) in groups.chunks_exact(8 * B::BYTES).enumerate() {
             prefetch(l, group);
-            add_group::<L, B, N>(l, &blocks(group, B::BYTES), &planes, g, 4, &mut sums);
+            add_group::<L, B, N>(l, &Group { bytes: group, of_block: B::BYTES }, &planes, g, 4, &mut sums);
         }
         if !rest.is_empty() {
             // Blocks of zeros meet activations of zero.
             let mut group = [0; 8 * 34];
             group[..rest.len()].copy_from_slice(rest);
-            add_group::<L, B, N>(l, &blocks(&group, B::BYTES), &planes, n_groups, 4, &mut sums);
+            let group = Group { bytes: &group[..8 * B::BYTES], of_block: B::BYTES };
+            add_group::<L, B, N>(l, &group, &planes, n_groups, 4, &mut sums);
         }
         for (x, sum) in x.iter().zip(&mut sums) {
             for (g, places) in x.places.as_chunks::<8>().0[..x.n_residual.div_ceil(8)].iter().enumerate() {
@@ -62,7 +63,7 @@ impl<B: Grouped> RowDot for Groups<B> {
                     *block = &row[usize::from(u16::from_ne_bytes(*place)) * B::BYTES..][..B::BYTES];
                 }
                 let pairs = (x.n_residual - 8 * g).div_ceil(2).min(4);
-                add_group::<L, B, 1>(l, &blocks, &[x.residual], g, pairs, array::from_mut(sum));
+                add_group::<L, B, 1>(l, &Apart(blocks), &[x.residual], g, pairs, array::from_mut(sum));
             }
         }
         let mut out = [0.0; N];
@@ -73,15 +74,53 @@ impl<B: Grouped> RowDot for Groups<B> {
     }
 }
 
-/// The blocks of a group, one after the other.
-#[inline(always)]
-fn blocks(group: &[u8], bytes: usize) -> [&[u8]; 8] {
-    // A loop, because `array::from_fn` is not always inlined.
-    let mut blocks = [group; 8];
-    for (block, bytes) in blocks.iter_mut().zip(group.chunks_exact(bytes)) {
-        *block = bytes;
+/// Eight blocks.
+pub(crate) trait Blocks {
+    /// Block `i`.
+    fn block(&self, i: usize) -> &[u8];
+
+    /// Their f16 fields at byte `at`, widened.
+    fn f16s<L: Lanes>(&self, l: L, at: usize) -> L::F;
+}
+
+/// Eight blocks, one after the other.
+struct Group<'a> {
+    bytes: &'a [u8],
+    of_block: usize,
+}
+
+impl Blocks for Group<'_> {
+    #[inline(always)]
+    fn block(&self, i: usize) -> &[u8] {
+        &self.bytes[i * self.of_block..(i + 1) * self.of_block]
     }
-    blocks
+    #[inline(always)]
+    fn f16s<L: Lanes>(&self, l: L, at: usize) -> L::F {
+        let mut from = [bytes_at(self.bytes, at); 8];
+        for (i, from) in from.iter_mut().enumerate() {
+            // The field is where it belongs among eight: the block before has more bytes than lie before that.
+            *from = bytes_at(self.bytes, i * self.of_block + at - 2 * i);
+        }
+        l.fload_f16_each(from)
+    }
+}
+
+/// Eight blocks of anywhere.
+pub(crate) struct Apart<'a>(pub(crate) [&'a [u8]; 8]);
+
+impl Blocks for Apart<'_> {
+    #[inline(always)]
+    fn block(&self, i: usize) -> &[u8] {
+        self.0[i]
+    }
+    #[inline(always)]
+    fn f16s<L: Lanes>(&self, l: L, at: usize) -> L::F {
+        let mut halves = [0; 8];
+        for (half, block) in halves.iter_mut().zip(&self.0) {
+            *half = u16::from_le_bytes(*bytes_at(block, at));
+        }
+        l.fload_f16(&halves)
+    }
 }
 
 /// Adds the products of eight blocks with group `g` of the activations, of which only some pairs, of blocks `p` and
@@ -89,7 +128,7 @@ fn blocks(group: &[u8], bytes: usize) -> [&[u8]; 8] {
 #[inline(always)]
 fn add_group<L: Lanes, B: Grouped, const N: usize>(
     l: L,
-    blocks: &[&[u8]; 8],
+    blocks: &impl Blocks,
     x: &[Plane<'_>; N],
     g: usize,
     pairs: usize,
@@ -97,7 +136,7 @@ fn add_group<L: Lanes, B: Grouped, const N: usize>(
 ) {
     let mut dots = [[l.splat8(0); 4]; N];
     for p in 0..pairs {
-        let w = B::codes(l, blocks[p], blocks[4 + p]);
+        let w = B::codes(l, blocks.block(p), blocks.block(4 + p));
         for (x, dots) in x.iter().zip(&mut dots) {
             // Activations are packed in pairs of steps, as the codes of two blocks come.
             let x: &[u8; 64] = x.chunk(x.codes, 4 * g + p);
@@ -127,16 +166,6 @@ fn add_group<L: Lanes, B: Grouped, const N: usize>(
             sums[i] = l.ffma(l.to_f32(x_sums(1)), l.fmul(mins, d), sums[i]);
         }
     }
-}
-
-/// The f16 fields at byte `at` of eight blocks, widened.
-#[inline(always)]
-fn f16s<L: Lanes>(l: L, blocks: &[&[u8]; 8], at: usize) -> L::F {
-    let mut halves = [0; 8];
-    for (half, block) in halves.iter_mut().zip(blocks) {
-        *half = u16::from_le_bytes(*bytes_at(block, at));
-    }
-    l.fload_f16(&halves)
 }
 
 /// Nibbles at byte `at` of two blocks.
@@ -181,8 +210,8 @@ impl Grouped for Q4_0 {
         nibbles(l, a, b, q4_0::QS)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
-        f16s(l, blocks, q4_0::D)
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {
+        blocks.f16s(l, q4_0::D)
     }
 }
 
@@ -196,12 +225,12 @@ impl Grouped for Q4_1 {
         nibbles(l, a, b, q4_1::QS)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
-        f16s(l, blocks, q4_1::D)
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {
+        blocks.f16s(l, q4_1::D)
     }
     #[inline(always)]
-    fn mins<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> Option<L::F> {
-        Some(f16s(l, blocks, q4_1::M))
+    fn mins<L: Lanes>(l: L, blocks: &impl Blocks) -> Option<L::F> {
+        Some(blocks.f16s(l, q4_1::M))
     }
 }
 
@@ -215,8 +244,8 @@ impl Grouped for Q5_0 {
         with_fifth(l, nibbles(l, a, b, q5_0::QS), a, b, q5_0::QH)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
-        f16s(l, blocks, q5_0::D)
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {
+        blocks.f16s(l, q5_0::D)
     }
 }
 
@@ -230,12 +259,12 @@ impl Grouped for Q5_1 {
         with_fifth(l, nibbles(l, a, b, q5_1::QS), a, b, q5_1::QH)
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
-        f16s(l, blocks, q5_1::D)
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {
+        blocks.f16s(l, q5_1::D)
     }
     #[inline(always)]
-    fn mins<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> Option<L::F> {
-        Some(f16s(l, blocks, q5_1::M))
+    fn mins<L: Lanes>(l: L, blocks: &impl Blocks) -> Option<L::F> {
+        Some(blocks.f16s(l, q5_1::M))
     }
 }
 
@@ -250,8 +279,8 @@ impl Grouped for Q8_0 {
         [pair(0), pair(16)]
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
-        f16s(l, blocks, q8_0::D)
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {
+        blocks.f16s(l, q8_0::D)
     }
 }
 
@@ -265,8 +294,8 @@ impl Grouped for IQ4_NL {
         looked_up(l, bytemuck::cast_ref(&iq4_nl::VALUES), nibbles(l, a, b, iq4_nl::QS))
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
-        f16s(l, blocks, iq4_nl::D)
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {
+        blocks.f16s(l, iq4_nl::D)
     }
 }
 
@@ -290,10 +319,10 @@ impl Grouped for MXFP4 {
         looked_up(l, &TABLE, nibbles(l, a, b, mxfp4::QS))
     }
     #[inline(always)]
-    fn scales<L: Lanes>(l: L, blocks: &[&[u8]; 8]) -> L::F {
+    fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {
         let mut exponents = 0;
-        for (i, block) in blocks.iter().enumerate() {
-            exponents |= u64::from(block[mxfp4::E]) << (8 * i);
+        for i in 0..8 {
+            exponents |= u64::from(blocks.block(i)[mxfp4::E]) << (8 * i);
         }
         l.fload_e8m0(&exponents.to_le_bytes())
     }

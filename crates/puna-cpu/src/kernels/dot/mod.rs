@@ -7,7 +7,7 @@ mod super_blocks;
 mod ternary;
 
 pub(crate) use books::{Book, Books};
-pub(crate) use groups::{Grouped, Groups};
+pub(crate) use groups::{Apart, Grouped, Groups};
 pub(crate) use super_blocks::{Super, SuperBlocks};
 
 use super::lanes::{Kernel, Lanes};

@@ -217,6 +217,19 @@ impl Lanes for Avx2 {
         v!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
     }
     #[inline(always)]
+    fn fload_f16_each(self, [a, b, c, d, e, f, g, h]: [&[u8; 16]; 8]) -> __m256 {
+        v!({
+            let load = |from: &[u8; 16]| _mm_loadu_si128(from.as_ptr().cast());
+            let halves = _mm_blend_epi16::<0b0000_0010>(load(a), load(b));
+            let halves = _mm_blend_epi16::<0b0000_0100>(halves, load(c));
+            let halves = _mm_blend_epi16::<0b0000_1000>(halves, load(d));
+            let halves = _mm_blend_epi16::<0b0001_0000>(halves, load(e));
+            let halves = _mm_blend_epi16::<0b0010_0000>(halves, load(f));
+            let halves = _mm_blend_epi16::<0b0100_0000>(halves, load(g));
+            _mm256_cvtph_ps(_mm_blend_epi16::<0b1000_0000>(halves, load(h)))
+        })
+    }
+    #[inline(always)]
     fn fload_e8m0(self, from: &[u8; 8]) -> __m256 {
         v!({
             let exponents = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));

@@ -60,6 +60,7 @@ macro_rules! vectors_as_avx2 {
             fload(from: &[f32; 8]) -> __m256;
             fstore(a: __m256, to: &mut [f32; 8]) -> ();
             fload_f16(from: &[u16; 8]) -> __m256;
+            fload_f16_each(from: [&[u8; 16]; 8]) -> __m256;
             fload_e8m0(from: &[u8; 8]) -> __m256;
             fsplat(value: f32) -> __m256;
             fmul(a: __m256, b: __m256) -> __m256;
@@ -174,6 +175,8 @@ pub(crate) trait Lanes: Copy {
     fn fstore(self, a: Self::F, to: &mut [f32; 8]);
     /// 8 halves, widened.
     fn fload_f16(self, from: &[u16; 8]) -> Self::F;
+    /// 8 halves, widened: half `i` of the `i`th 16 bytes.
+    fn fload_f16_each(self, from: [&[u8; 16]; 8]) -> Self::F;
     /// `2^(exponent - 128)`, as MXFP4 scales its doubled values.
     fn fload_e8m0(self, from: &[u8; 8]) -> Self::F;
     fn fsplat(self, value: f32) -> Self::F;

@@ -296,6 +296,10 @@ impl Lanes for Portable {
         from.map(|bits| f16::from_bits(bits).to_f32())
     }
     #[inline]
+    fn fload_f16_each(self, from: [&[u8; 16]; 8]) -> F {
+        core::array::from_fn(|i| f16::from_le_bytes([from[i][2 * i], from[i][2 * i + 1]]).to_f32())
+    }
+    #[inline]
     fn fload_e8m0(self, from: &[u8; 8]) -> F {
         from.map(mxfp4::half_scale)
     }
