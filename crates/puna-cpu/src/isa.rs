@@ -21,6 +21,14 @@ pub struct Avx512(pub(crate) Avx2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512Bf16(());
 
+/// Proof that this is an AArch64 processor with NEON, as they all are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neon(());
+
+/// Proof that this processor has dot products of bytes (FEAT_DotProd), besides what [`Neon`] proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeonDot(pub(crate) Neon);
+
 /// An instruction set that the kernels are compiled for. Holding a value proves that this processor runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,14 +41,20 @@ pub enum Isa {
     AvxVnni(AvxVnni),
     /// 512-bit vectors with 8-bit dot products, and with dot products of BF16 pairs where there is a second proof.
     Avx512(Avx512, Option<Avx512Bf16>),
+    /// 128-bit vectors of AArch64.
+    Neon(Neon),
+    /// The same with 8-bit dot products.
+    NeonDot(NeonDot),
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! has {
     ($($feature:tt),*) => {
         $({
-            #[cfg(feature = "std")]
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
             { std::arch::is_x86_feature_detected!($feature) }
+            #[cfg(all(feature = "std", target_arch = "aarch64"))]
+            { std::arch::is_aarch64_feature_detected!($feature) }
             // Without an operating system to ask, what the compiler was told of the target counts.
             #[cfg(not(feature = "std"))]
             { cfg!(target_feature = $feature) }
@@ -96,11 +110,37 @@ impl Avx512Bf16 {
     }
 }
 
+impl Neon {
+    /// Checks the target. Vectors of big-endian processors are laid out in another way than the kernels' are.
+    pub fn new() -> Option<Self> {
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+        return Some(Self(()));
+        #[cfg(not(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little")))]
+        None
+    }
+}
+
+impl NeonDot {
+    /// Checks the processor.
+    pub fn new() -> Option<Self> {
+        #[cfg(target_arch = "aarch64")]
+        if let Some(neon) = Neon::new()
+            && has!("dotprod")
+        {
+            return Some(Self(neon));
+        }
+        None
+    }
+}
+
 impl Isa {
     /// The best instruction set of this processor. Without `std`, the best one that the target promises.
     pub fn detect() -> Self {
         if let Some(avx512) = Avx512::new() {
             return Isa::Avx512(avx512, Avx512Bf16::new());
+        }
+        if let Some(neon) = Neon::new() {
+            return NeonDot::new().map_or(Isa::Neon(neon), Isa::NeonDot);
         }
         // Spelled out, its instruction is slower than what AVX2 does instead.
         let avx_vnni = if cfg!(feature = "twin") { None } else { AvxVnni::new() };
@@ -120,6 +160,8 @@ impl Isa {
             all.push(Isa::Avx512(avx512, None));
             all.extend(Avx512Bf16::new().map(|bf16| Isa::Avx512(avx512, Some(bf16))));
         }
+        all.extend(Neon::new().map(Isa::Neon));
+        all.extend(NeonDot::new().map(Isa::NeonDot));
         all
     }
 
@@ -131,6 +173,8 @@ impl Isa {
             Isa::AvxVnni(_) => "avx-vnni",
             Isa::Avx512(_, None) => "avx512",
             Isa::Avx512(_, Some(_)) => "avx512 bf16",
+            Isa::Neon(_) => "neon",
+            Isa::NeonDot(_) => "neon dotprod",
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct ModelArgs {
     /// Tokens of a prompt that go through the model at once.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<usize>,
-    /// The best instruction set to use (scalar, avx2, avx512, …) [default: the machine's best].
+    /// The best instruction set to use (scalar, avx2, avx512, neon, …) [default: the machine's best].
     #[arg(long, value_name = "NAME")]
     pub(crate) isa: Option<String>,
     /// Read the file into memory instead of mapping it.

@@ -78,7 +78,7 @@ pub(crate) fn product<B: Block>(
         for slab in chunks(0..x.n_in / 32, STEPS) {
             for part in chunks(outs.clone(), OUTS) {
                 let keep = Columns { scratch: &mut *scratch, shape: PhantomData::<B::Shape> };
-                kernels.enter(Unpack::<B, _>::new(w, &part, &slab, keep));
+                kernels.enter_tile(Unpack::<B, _>::new(w, &part, &slab, keep));
                 let at = Place {
                     rows: &rows,
                     n_outs: part.len(),
@@ -87,7 +87,7 @@ pub(crate) fn product<B: Block>(
                     first_step: slab.start,
                     n_steps: slab.len(),
                 };
-                kernels.enter(Multiply { at, x, scratch, tile, shape: PhantomData::<B::Shape> });
+                kernels.enter_tile(Multiply { at, x, scratch, tile, shape: PhantomData::<B::Shape> });
             }
         }
     }

@@ -59,8 +59,8 @@ pub(crate) fn product<B: Block>(
 ) {
     for slab in chunks(0..x.n_in / 32, STEPS) {
         for part in chunks(outs.clone(), OUTS) {
-            kernels.enter_256(Unpack::<B, _>::new(w, &part, &slab, Columns(&mut *scratch)));
-            kernels.enter_256(Multiply {
+            kernels.enter_avx2(Unpack::<B, _>::new(w, &part, &slab, Columns(&mut *scratch)));
+            kernels.enter_avx2(Multiply {
                 x,
                 slab: &slab,
                 scratch,

@@ -105,10 +105,13 @@ impl Kernels {
             (Form::F32, Isa::Scalar) => "scalar f32",
             (Form::F32, Isa::Avx2(_) | Isa::AvxVnni(_)) => "avx2 f32 fma",
             (Form::F32, Isa::Avx512(..)) => "avx512 f32 fma",
+            (Form::F32, Isa::Neon(_) | Isa::NeonDot(_)) => "neon f32 fma",
             (_, Isa::Scalar) => "scalar int8 dot",
             (_, Isa::Avx2(_)) => "avx2 int8 dot",
             (_, Isa::AvxVnni(_)) => "avx-vnni int8 dot",
             (_, Isa::Avx512(..)) => "avx512 vnni int8 dot",
+            (_, Isa::Neon(_)) => "neon int8 dot",
+            (_, Isa::NeonDot(_)) => "neon dotprod int8 dot",
         }
     }
 
@@ -234,7 +237,7 @@ impl Kernels {
             (Form::Steps { .. }, Isa::Avx2(_)) if B::Shape::LIMIT <= narrow::LARGEST => {
                 narrow::product::<B>(self, *w, *x, outs, &mut scratch.narrow, tile);
             }
-            (Form::Steps { .. }, Isa::AvxVnni(_)) => {
+            (Form::Steps { .. }, Isa::AvxVnni(_) | Isa::Neon(_) | Isa::NeonDot(_)) => {
                 narrow::product::<B>(self, *w, *x, outs, &mut scratch.narrow, tile);
             }
             (Form::Steps { .. }, _) => tile::product::<B>(self, *w, *x, outs, &mut scratch.tile, tile),
@@ -250,7 +253,8 @@ impl Kernels {
         }
     }
 
-    /// Runs a kernel if the instruction set has sixteen registers of 256 bits, for which alone it is compiled.
+    /// Runs a kernel if the instruction set has sixteen registers of 256 bits or thirty-two of 128, for which alone it is
+    /// compiled.
     pub(crate) fn enter_256(&self, kernel: impl Kernel) {
         #[cfg(target_arch = "x86_64")]
         match self.isa {
@@ -258,8 +262,36 @@ impl Kernels {
             Isa::AvxVnni(lanes) => lanes.enter(kernel),
             _ => {}
         }
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        match self.isa {
+            Isa::Neon(lanes) => lanes.enter(kernel),
+            Isa::NeonDot(lanes) => lanes.enter(kernel),
+            _ => {}
+        }
+        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+        let _ = kernel;
+    }
+
+    /// Runs a kernel if the instruction set is AVX2, for which alone it is compiled.
+    pub(crate) fn enter_avx2(&self, kernel: impl Kernel) {
+        #[cfg(target_arch = "x86_64")]
+        if let Isa::Avx2(lanes) = self.isa {
+            lanes.enter(kernel);
+        }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = kernel;
+    }
+
+    /// Runs a kernel of [`tile`] on the lanes of the instruction set, if that has formats for it: it is compiled for no
+    /// others.
+    pub(crate) fn enter_tile(&self, kernel: impl Kernel) {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(lanes) => lanes.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(lanes, _) => lanes.enter(kernel),
+            _ => Portable.enter(kernel),
+        }
     }
 
     /// Runs a kernel on the lanes of the instruction set.
@@ -271,6 +303,10 @@ impl Kernels {
             Isa::AvxVnni(lanes) => lanes.enter(kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(lanes, _) => lanes.enter(kernel),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Isa::Neon(lanes) => lanes.enter(kernel),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Isa::NeonDot(lanes) => lanes.enter(kernel),
             _ => Portable.enter(kernel),
         }
     }

@@ -5,7 +5,12 @@
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{Avx2, Avx512, AvxVnni};
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use crate::isa::{Neon, NeonDot};
 use half::f16;
+
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon;
 
 /// Vectors of `N` floats on one instruction set. A value of the type proves that the processor has it.
 pub(crate) trait Simd: Copy {
@@ -99,6 +104,15 @@ pub(crate) fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
                 kernel.run(proof)
             }
             // SAFETY: `proof` says that the processor has these features.
+            unsafe { enter(proof, kernel) }
+        }
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Isa::Neon(proof) | Isa::NeonDot(NeonDot(proof)) => {
+            #[target_feature(enable = "neon")]
+            fn enter<K: Kernel>(proof: Neon, kernel: K) -> K::Out {
+                kernel.run(proof)
+            }
+            // SAFETY: `proof` says that the processor has this feature.
             unsafe { enter(proof, kernel) }
         }
         _ => kernel.run(Portable),

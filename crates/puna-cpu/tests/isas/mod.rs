@@ -5,7 +5,7 @@
 //! made `OP_mVdq`, without which it reads memory operands at a wrong address. A Debian 6.1 kernel starts there with
 //! `clearcpuid=fsrm,pku,xsaves,xsavec` (its `memmove` does not survive the model's fast short moves); test programs and
 //! their libraries go into the initial RAM disk, `PUNA_TEST_ISA` with them. It is about a hundred times slower than a
-//! processor.
+//! processor. For AArch64 there is `cargo xtask arm`.
 
 use puna_cpu::isa::Isa;
 

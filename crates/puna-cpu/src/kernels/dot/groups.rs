@@ -141,11 +141,7 @@ fn add_group<L: Lanes, B: Grouped, const N: usize>(
             // Activations are packed in pairs of steps, as the codes of two blocks come.
             let x: &[u8; 64] = x.chunk(x.codes, 4 * g + p);
             let x = [l.load(bytes_at(x, 0)), l.load(bytes_at(x, 32))];
-            dots[p] = if B::SIGNED {
-                l.add32(l.dot_signed(w[0], x[0]), l.dot_signed(w[1], x[1]))
-            } else {
-                l.dot2(w, x)
-            };
+            dots[p] = if B::SIGNED { l.dot2_signed(w, x) } else { l.dot2(w, x) };
         }
     }
     let scales = B::scales(l, blocks);

@@ -10,6 +10,8 @@ pub(super) fn dots(kernels: &Kernels, dots: Dots<'_>) {
     if let Some(bf16) = kernels.avx512_bf16() {
         return x86::run(bf16, dots);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = kernels;
     dots.run_on(Portable);
 }
 

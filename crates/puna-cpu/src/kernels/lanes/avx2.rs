@@ -108,10 +108,6 @@ impl Lanes for Avx2 {
         v!(_mm256_sub_epi8(a, b))
     }
     #[inline(always)]
-    fn sub16(self, a: __m256i, b: __m256i) -> __m256i {
-        v!(_mm256_sub_epi16(a, b))
-    }
-    #[inline(always)]
     fn add32(self, a: __m256i, b: __m256i) -> __m256i {
         v!(_mm256_add_epi32(a, b))
     }
@@ -145,7 +141,7 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
-        self.sub16(acc, self.mul8_pairs(self.splat8(-128), w))
+        v!(_mm256_sub_epi16(acc, _mm256_maddubs_epi16(_mm256_set1_epi8(-128), w)))
     }
     #[inline(always)]
     fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
@@ -294,11 +290,11 @@ impl Lanes for Avx2 {
         })
     }
     #[inline(always)]
-    fn tadd_bytes(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {
+    fn tadd_bytes(self, _: i32, acc: __m256i, w: __m256i, x: u32) -> __m256i {
         v!(_mm256_add_epi16(acc, _mm256_maddubs_epi16(_mm256_set1_epi32(x as i32), w)))
     }
     #[inline(always)]
-    fn twhole_sums(self, a: __m256i) -> __m256i {
+    fn twhole_sums(self, _: i32, a: __m256i) -> __m256i {
         v!(_mm256_madd_epi16(a, _mm256_set1_epi16(1)))
     }
     #[inline(always)]

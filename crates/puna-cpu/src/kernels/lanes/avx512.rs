@@ -30,7 +30,7 @@ impl Lanes for Avx512 {
         unsafe { inner(self, kernel) }
     }
 
-    vectors_as_avx2! {}
+    vectors_as_base! {}
 
     #[inline(always)]
     fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
@@ -64,11 +64,11 @@ impl Lanes for Avx512 {
         acc
     }
     #[inline(always)]
-    fn tadd_bytes(self, acc: __m512i, w: __m512i, x: u32) -> __m512i {
+    fn tadd_bytes(self, _: i32, acc: __m512i, w: __m512i, x: u32) -> __m512i {
         v!(_mm512_dpbusd_epi32(acc, _mm512_set1_epi32(x as i32), w))
     }
     #[inline(always)]
-    fn twhole_sums(self, a: __m512i) -> __m512i {
+    fn twhole_sums(self, _: i32, a: __m512i) -> __m512i {
         a
     }
     #[inline(always)]

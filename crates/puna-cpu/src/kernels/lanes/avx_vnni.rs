@@ -53,25 +53,8 @@ impl Lanes for AvxVnni {
         unsafe { inner(self, kernel) }
     }
 
-    vectors_as_avx2! {}
-    as_avx2! {
-        tload(from: &[u32]) -> __m256i;
-        tzero() -> __m256i;
-        tmul16_pairs(acc: __m256i, w: __m256i, x: u32) -> __m256i;
-        to_g(a: __m256i) -> __m256;
-        gload(from: &[f32]) -> __m256;
-        gstore(a: __m256, to: &mut [f32]) -> ();
-        gsplat(value: f32) -> __m256;
-        gadd(a: __m256, b: __m256) -> __m256;
-        gmul(a: __m256, b: __m256) -> __m256;
-        gfma(a: __m256, b: __m256, c: __m256) -> __m256;
-        gfnma(a: __m256, b: __m256, c: __m256) -> __m256;
-        gsum(a: __m256) -> f32;
-        gload_f32(from: &[u8]) -> __m256;
-        gload_f16(from: &[u8]) -> __m256;
-        gload_bf16(from: &[u8]) -> __m256;
-        gload_f8(from: &[u8]) -> __m256;
-    }
+    vectors_as_base! {}
+    wide_vectors_as_base! {}
 
     #[inline(always)]
     fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
@@ -89,16 +72,16 @@ impl Lanes for AvxVnni {
     }
 
     #[inline(always)]
-    fn tdot16(self, _: i32, acc: __m256i, w: &[__m256i; 4], x: &[u32; 4]) -> __m256i {
-        w.iter().zip(x).fold(acc, |acc, (w, x)| self.tadd_bytes(acc, *w, *x))
+    fn tdot16(self, limit: i32, acc: __m256i, w: &[__m256i; 4], x: &[u32; 4]) -> __m256i {
+        w.iter().zip(x).fold(acc, |acc, (w, x)| self.tadd_bytes(limit, acc, *w, *x))
     }
     #[inline(always)]
-    fn tadd_bytes(self, acc: __m256i, w: __m256i, x: u32) -> __m256i {
+    fn tadd_bytes(self, _: i32, acc: __m256i, w: __m256i, x: u32) -> __m256i {
         // SAFETY: register operations; `self` proves that the processor has the instructions.
         self.dot(acc, unsafe { _mm256_set1_epi32(x as i32) }, w)
     }
     #[inline(always)]
-    fn twhole_sums(self, a: __m256i) -> __m256i {
+    fn twhole_sums(self, _: i32, a: __m256i) -> __m256i {
         a
     }
 }

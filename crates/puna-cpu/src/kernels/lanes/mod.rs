@@ -5,9 +5,9 @@
 //! AVX-512 lanes: same widths, same order of sums. It runs on any processor, so a machine without AVX-512 still tests
 //! the AVX-512 kernels' logic.
 
-/// Methods that are the same with AVX2, whose lanes are field 0.
-#[cfg(target_arch = "x86_64")]
-macro_rules! as_avx2 {
+/// Methods that are the same with the instruction set that an extension is of, whose lanes are field 0.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! as_base {
     ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {$(
         #[inline(always)]
         fn $name(self, $($arg: $type),*) -> $out {
@@ -17,55 +17,79 @@ macro_rules! as_avx2 {
 }
 
 /// The methods of 32-byte vectors and of floats by eight, but for dot products.
-#[cfg(target_arch = "x86_64")]
-macro_rules! vectors_as_avx2 {
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! vectors_as_base {
     () => {
-        as_avx2! {
+        as_base! {
             prefetch(from: &[u8], ahead: usize) -> ();
-            load(from: &[u8; 32]) -> __m256i;
-            store_bytes(a: __m256i, to: &mut [i8; 32]) -> ();
-            store(a: __m256i, to: &mut [u32]) -> ();
-            load2(low: &[u8; 16], high: &[u8; 16]) -> __m256i;
-            join4(from: [&[i8; 16]; 4]) -> __m256i;
-            join8(from: [&[i8; 16]; 8]) -> __m256i;
-            splat8(value: i8) -> __m256i;
-            splat16(value: i16) -> __m256i;
-            splat32_halves(low: u32, high: u32) -> __m256i;
-            and(a: __m256i, b: __m256i) -> __m256i;
-            or(a: __m256i, b: __m256i) -> __m256i;
-            shr16(a: __m256i, bits: usize) -> __m256i;
-            shl16(a: __m256i, bits: usize) -> __m256i;
-            shl32(a: __m256i, bits: usize) -> __m256i;
-            sub8(a: __m256i, b: __m256i) -> __m256i;
-            sub16(a: __m256i, b: __m256i) -> __m256i;
-            add32(a: __m256i, b: __m256i) -> __m256i;
-            sub32(a: __m256i, b: __m256i) -> __m256i;
-            eq8(a: __m256i, b: __m256i) -> __m256i;
-            negate8(a: __m256i, minus: __m256i) -> __m256i;
-            shuffle8(table: __m256i, index: __m256i) -> __m256i;
-            mul16(a: __m256i, b: __m256i) -> __m256i;
-            mul16_pairs(a: __m256i, b: __m256i) -> __m256i;
-            mul8_pairs(unsigned: __m256i, signed: __m256i) -> __m256i;
-            mul8_pairs_signed(w: __m256i, x: __m256i) -> __m256i;
-            zip32_low(a: __m256i, b: __m256i) -> __m256i;
-            zip32_high(a: __m256i, b: __m256i) -> __m256i;
-            zip64_low(a: __m256i, b: __m256i) -> __m256i;
-            zip64_high(a: __m256i, b: __m256i) -> __m256i;
-            halves_low(a: __m256i, b: __m256i) -> __m256i;
-            halves_low_high(a: __m256i, b: __m256i) -> __m256i;
-            halves_high(a: __m256i, b: __m256i) -> __m256i;
-            widen8(from: &[u8; 16]) -> __m256i;
-            to_f32(a: __m256i) -> __m256;
+            load(from: &[u8; 32]) -> Self::V;
+            store_bytes(a: Self::V, to: &mut [i8; 32]) -> ();
+            store(a: Self::V, to: &mut [u32]) -> ();
+            load2(low: &[u8; 16], high: &[u8; 16]) -> Self::V;
+            join4(from: [&[i8; 16]; 4]) -> Self::V;
+            join8(from: [&[i8; 16]; 8]) -> Self::V;
+            splat8(value: i8) -> Self::V;
+            splat16(value: i16) -> Self::V;
+            splat32_halves(low: u32, high: u32) -> Self::V;
+            and(a: Self::V, b: Self::V) -> Self::V;
+            or(a: Self::V, b: Self::V) -> Self::V;
+            shr16(a: Self::V, bits: usize) -> Self::V;
+            shl16(a: Self::V, bits: usize) -> Self::V;
+            shl32(a: Self::V, bits: usize) -> Self::V;
+            sub8(a: Self::V, b: Self::V) -> Self::V;
+            add32(a: Self::V, b: Self::V) -> Self::V;
+            sub32(a: Self::V, b: Self::V) -> Self::V;
+            eq8(a: Self::V, b: Self::V) -> Self::V;
+            negate8(a: Self::V, minus: Self::V) -> Self::V;
+            shuffle8(table: Self::V, index: Self::V) -> Self::V;
+            mul16(a: Self::V, b: Self::V) -> Self::V;
+            mul16_pairs(a: Self::V, b: Self::V) -> Self::V;
+            mul8_pairs(unsigned: Self::V, signed: Self::V) -> Self::V;
+            mul8_pairs_signed(w: Self::V, x: Self::V) -> Self::V;
+            zip32_low(a: Self::V, b: Self::V) -> Self::V;
+            zip32_high(a: Self::V, b: Self::V) -> Self::V;
+            zip64_low(a: Self::V, b: Self::V) -> Self::V;
+            zip64_high(a: Self::V, b: Self::V) -> Self::V;
+            halves_low(a: Self::V, b: Self::V) -> Self::V;
+            halves_low_high(a: Self::V, b: Self::V) -> Self::V;
+            halves_high(a: Self::V, b: Self::V) -> Self::V;
+            widen8(from: &[u8; 16]) -> Self::V;
+            to_f32(a: Self::V) -> Self::F;
             f16(bits: u16) -> f32;
-            fload(from: &[f32; 8]) -> __m256;
-            fstore(a: __m256, to: &mut [f32; 8]) -> ();
-            fload_f16(from: &[u16; 8]) -> __m256;
-            fload_f16_each(from: [&[u8; 16]; 8]) -> __m256;
-            fload_e8m0(from: &[u8; 8]) -> __m256;
-            fsplat(value: f32) -> __m256;
-            fmul(a: __m256, b: __m256) -> __m256;
-            ffma(a: __m256, b: __m256, c: __m256) -> __m256;
-            fsum(a: __m256) -> f32;
+            fload(from: &[f32; 8]) -> Self::F;
+            fstore(a: Self::F, to: &mut [f32; 8]) -> ();
+            fload_f16(from: &[u16; 8]) -> Self::F;
+            fload_f16_each(from: [&[u8; 16]; 8]) -> Self::F;
+            fload_e8m0(from: &[u8; 8]) -> Self::F;
+            fsplat(value: f32) -> Self::F;
+            fmul(a: Self::F, b: Self::F) -> Self::F;
+            ffma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+            fsum(a: Self::F) -> f32;
+        }
+    };
+}
+
+/// The methods of the widest vectors, but for dot products, where those are no wider.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! wide_vectors_as_base {
+    () => {
+        as_base! {
+            tload(from: &[u32]) -> Self::T;
+            tzero() -> Self::T;
+            tmul16_pairs(acc: Self::T, w: Self::T, x: u32) -> Self::T;
+            to_g(a: Self::T) -> Self::G;
+            gload(from: &[f32]) -> Self::G;
+            gstore(a: Self::G, to: &mut [f32]) -> ();
+            gsplat(value: f32) -> Self::G;
+            gadd(a: Self::G, b: Self::G) -> Self::G;
+            gmul(a: Self::G, b: Self::G) -> Self::G;
+            gfma(a: Self::G, b: Self::G, c: Self::G) -> Self::G;
+            gfnma(a: Self::G, b: Self::G, c: Self::G) -> Self::G;
+            gsum(a: Self::G) -> f32;
+            gload_f32(from: &[u8]) -> Self::G;
+            gload_f16(from: &[u8]) -> Self::G;
+            gload_bf16(from: &[u8]) -> Self::G;
+            gload_f8(from: &[u8]) -> Self::G;
         }
     };
 }
@@ -76,9 +100,27 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon_dot;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use portable::Portable;
+
+/// For each `s` of [`Lanes::add_scaled`]: the bytes of the 16-bit lane of that half, in all lanes.
+const SELECT: [[u8; 32]; 4] = {
+    let mut select = [[0; 32]; 4];
+    let mut i = 0;
+    while i < 4 * 32 {
+        let (s, at) = (i / 32, i % 32);
+        select[s][at] = (2 * (2 * s + at / 16) + at % 2) as u8;
+        i += 1;
+    }
+    select
+};
 
 /// A computation to be compiled for an instruction set. `run` must be `#[inline(always)]`, and so must all that it
 /// calls with vectors as arguments.
@@ -100,6 +142,9 @@ pub(crate) trait Lanes: Copy {
     const LANES: usize;
     /// Rows of activations that are worth a loop of their own with weights unpacked once for them.
     const TOGETHER: usize = 4;
+    /// Whether loops over the steps of a block must be unrolled by hand, because lanes and shifts are parts of instructions
+    /// and the compiler, which does not see what that saves, leaves them as they are.
+    const UNROLL: bool = false;
 
     /// Runs the kernel with the features of the instruction set enabled.
     fn enter(self, kernel: impl Kernel);
@@ -112,6 +157,11 @@ pub(crate) trait Lanes: Copy {
     fn store_bytes(self, a: Self::V, to: &mut [i8; 32]);
     /// Stores eight 32-bit lanes at the start of `to`.
     fn store(self, a: Self::V, to: &mut [u32]);
+    /// The same for codes, four to a lane, in whatever order of bytes `tadd_bytes` wants them.
+    #[inline(always)]
+    fn store_codes(self, a: Self::V, to: &mut [u32]) {
+        self.store(a, to);
+    }
     /// Two halves, the first one low.
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> Self::V;
     /// In turns the first and the last 8 bytes.
@@ -129,7 +179,6 @@ pub(crate) trait Lanes: Copy {
     fn shl16(self, a: Self::V, bits: usize) -> Self::V;
     fn shl32(self, a: Self::V, bits: usize) -> Self::V;
     fn sub8(self, a: Self::V, b: Self::V) -> Self::V;
-    fn sub16(self, a: Self::V, b: Self::V) -> Self::V;
     fn add32(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub32(self, a: Self::V, b: Self::V) -> Self::V;
     fn eq8(self, a: Self::V, b: Self::V) -> Self::V;
@@ -139,19 +188,43 @@ pub(crate) trait Lanes: Copy {
     fn shuffle8(self, table: Self::V, index: Self::V) -> Self::V;
     /// The low 16 bits of products of 16-bit lanes.
     fn mul16(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `acc` less 128 times the sum of the four signed bytes of `w` in each lane, in sums as `tadd_bytes` keeps them.
+    /// What sums of `tadd_bytes` must begin with, so that the 128 that was added to activations does not count: `acc` less
+    /// 128 times the sum of the four signed bytes of `w` in each lane, in sums as `tadd_bytes` keeps them; or `acc` itself
+    /// where `tadd_bytes` takes the 128 off.
     fn sub_byte_sums(self, acc: Self::V, w: Self::V) -> Self::V;
     /// Products of signed 16-bit lanes, neighbours summed to 32 bits.
     fn mul16_pairs(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Products of unsigned by signed bytes, neighbours summed to 16 bits, which must not overflow.
+    /// Products of unsigned bytes up to 127 by signed bytes, neighbours summed to 16 bits, which must not overflow.
     fn mul8_pairs(self, unsigned: Self::V, signed: Self::V) -> Self::V;
     /// Each 32-bit lane: the sum of four products in `w[0]` and `x[0]` and four in `w[1]` and `x[1]`, unsigned bytes up
     /// to 63 by signed bytes of ±127.
     fn dot2(self, w: [Self::V; 2], x: [Self::V; 2]) -> Self::V;
     /// Each 32-bit lane: the sum of four products of signed bytes of any size by signed bytes of ±127.
     fn dot_signed(self, w: Self::V, x: Self::V) -> Self::V;
+    /// As `dot2` for signed bytes of any size by signed bytes of ±127.
+    #[inline(always)]
+    fn dot2_signed(self, w: [Self::V; 2], x: [Self::V; 2]) -> Self::V {
+        self.add32(self.dot_signed(w[0], x[0]), self.dot_signed(w[1], x[1]))
+    }
     /// As `mul8_pairs` for signed bytes of any size by signed bytes of ±127.
     fn mul8_pairs_signed(self, w: Self::V, x: Self::V) -> Self::V;
+    /// `acc` plus the products of bytes of `w`, of any size if `signed`, else unsigned up to 63, by signed bytes of ±127,
+    /// those of each half times a 16-bit lane of `scales` and summed to any of its 32-bit lanes. The halves of `scales` are
+    /// equal. Lane `2 * s` of one belongs to the low half of `w`, the next to the high half, for an `s` below 4.
+    #[inline(always)]
+    fn add_scaled(
+        self,
+        signed: bool,
+        acc: Self::V,
+        w: Self::V,
+        x: Self::V,
+        scales: Self::V,
+        s: usize,
+    ) -> Self::V {
+        let pairs = if signed { self.mul8_pairs_signed(w, x) } else { self.mul8_pairs(w, x) };
+        let scale = self.shuffle8(scales, self.load(&SELECT[s]));
+        self.add32(acc, self.mul16_pairs(pairs, scale))
+    }
     /// `[a0, b0, a1, b1]` of each half.
     fn zip32_low(self, a: Self::V, b: Self::V) -> Self::V;
     /// `[a2, b2, a3, b3]` of each half.
@@ -176,7 +249,14 @@ pub(crate) trait Lanes: Copy {
     /// 8 halves, widened.
     fn fload_f16(self, from: &[u16; 8]) -> Self::F;
     /// 8 halves, widened: half `i` of the `i`th 16 bytes.
-    fn fload_f16_each(self, from: [&[u8; 16]; 8]) -> Self::F;
+    #[inline(always)]
+    fn fload_f16_each(self, from: [&[u8; 16]; 8]) -> Self::F {
+        let mut halves = [0; 8];
+        for (i, (half, from)) in halves.iter_mut().zip(from).enumerate() {
+            *half = u16::from_le_bytes(from.as_chunks().0[i]);
+        }
+        self.fload_f16(&halves)
+    }
     /// `2^(exponent - 128)`, as MXFP4 scales its doubled values.
     fn fload_e8m0(self, from: &[u8; 8]) -> Self::F;
     fn fsplat(self, value: f32) -> Self::F;
@@ -191,12 +271,35 @@ pub(crate) trait Lanes: Copy {
     /// `acc` plus, in each lane, the sum of 16 products of the signed bytes of `w` by the unsigned bytes of `x`, which
     /// all lanes share. No byte of `w` exceeds `±limit`, a constant.
     fn tdot16(self, limit: i32, acc: Self::T, w: &[Self::T; 4], x: &[u32; 4]) -> Self::T;
-    /// `acc` plus the products of four signed bytes of `w` in each lane by the unsigned bytes of `x`, which all lanes
-    /// share. Where the instruction set has nothing better, a lane holds two sums of 16 bits, of the products of two bytes
-    /// each, and bytes of `w` must not exceed ±64.
-    fn tadd_bytes(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
+    /// `acc` plus the products of four signed bytes in each lane of `w`, which `store_codes` stored, by the bytes of `x`,
+    /// which all lanes share. These are 128 more than the activations that they stand for. Where it is sooner done, the 128
+    /// is taken off first; else `x` is multiplied as it is, see `sub_byte_sums`.
+    ///
+    /// No byte of `w` exceeds `±limit`, a constant. Where the instruction set has nothing better, a lane holds two sums of
+    /// 16 bits, of the products of two bytes each: with AVX2 always, and bytes of `w` must not exceed ±64, with NEON up to
+    /// a limit of 32.
+    fn tadd_bytes(self, limit: i32, acc: Self::T, w: Self::T, x: u32) -> Self::T;
+    /// Whether `tadd_four` is better than `tadd_bytes`.
+    const FOUR_WORDS: bool = false;
+    /// `tadd_bytes` of four words, of two vectors of weights each, `w`, and of `N` rows of activations.
+    #[inline(always)]
+    fn tadd_four<const N: usize>(
+        self,
+        limit: i32,
+        sums: &mut [[Self::T; 2]; N],
+        w: &[u32],
+        x: &[&[u8; 16]; N],
+    ) {
+        for (i, w) in w.chunks_exact(2 * Self::LANES).take(4).enumerate() {
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = u32::from_ne_bytes(x.as_chunks().0[i]);
+                sums[0] = self.tadd_bytes(limit, sums[0], self.tload(w), x);
+                sums[1] = self.tadd_bytes(limit, sums[1], self.tload(&w[Self::LANES..]), x);
+            }
+        }
+    }
     /// What the lanes of `tadd_bytes` amount to.
-    fn twhole_sums(self, a: Self::T) -> Self::T;
+    fn twhole_sums(self, limit: i32, a: Self::T) -> Self::T;
     /// `acc` plus, in each lane, the sum of two products of signed 16-bit values; all lanes share those of `x`.
     fn tmul16_pairs(self, acc: Self::T, w: Self::T, x: u32) -> Self::T;
     fn to_g(self, a: Self::T) -> Self::G;

@@ -21,11 +21,6 @@ fn map16(a: V, f: impl Fn(i16) -> i16) -> V {
     out
 }
 
-/// A word of two 16-bit results.
-fn halves(a: i32, b: i32, f: impl Fn(i16, i16) -> i16) -> i32 {
-    i32::from(f(a as i16, b as i16)) & 0xFFFF | i32::from(f((a >> 16) as i16, (b >> 16) as i16)) << 16
-}
-
 fn words(a: V) -> [i32; 8] {
     let mut out = [0; 8];
     for (out, a) in out.iter_mut().zip(a.as_chunks::<4>().0) {
@@ -99,7 +94,7 @@ impl Lanes for Portable {
     type G = G;
     const LANES: usize = 16;
     // Where other lanes can be had, these are seldom used and slow to compile.
-    const TOGETHER: usize = if cfg!(target_arch = "x86_64") { 1 } else { 4 };
+    const TOGETHER: usize = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { 1 } else { 4 };
 
     #[inline]
     fn enter(self, kernel: impl Kernel) {
@@ -167,10 +162,6 @@ impl Lanes for Portable {
     #[inline]
     fn sub8(self, a: V, b: V) -> V {
         zip_bytes(a, b, u8::wrapping_sub)
-    }
-    #[inline]
-    fn sub16(self, a: V, b: V) -> V {
-        zip_words(a, b, |a, b| halves(a, b, i16::wrapping_sub))
     }
     #[inline]
     fn add32(self, a: V, b: V) -> V {
@@ -296,10 +287,6 @@ impl Lanes for Portable {
         from.map(|bits| f16::from_bits(bits).to_f32())
     }
     #[inline]
-    fn fload_f16_each(self, from: [&[u8; 16]; 8]) -> F {
-        core::array::from_fn(|i| f16::from_le_bytes([from[i][2 * i], from[i][2 * i + 1]]).to_f32())
-    }
-    #[inline]
     fn fload_e8m0(self, from: &[u8; 8]) -> F {
         from.map(mxfp4::half_scale)
     }
@@ -341,7 +328,7 @@ impl Lanes for Portable {
         acc
     }
     #[inline]
-    fn tadd_bytes(self, acc: T, w: T, x: u32) -> T {
+    fn tadd_bytes(self, _: i32, acc: T, w: T, x: u32) -> T {
         let x = x.to_le_bytes().map(i32::from);
         core::array::from_fn(|i| {
             let w = w[i].to_le_bytes().map(signed);
@@ -349,7 +336,7 @@ impl Lanes for Portable {
         })
     }
     #[inline]
-    fn twhole_sums(self, a: T) -> T {
+    fn twhole_sums(self, _: i32, a: T) -> T {
         a
     }
     #[inline]

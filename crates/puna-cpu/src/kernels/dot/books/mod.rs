@@ -7,7 +7,7 @@
 mod one_bit;
 mod signed;
 
-use super::super_blocks::{SELECT, weighted};
+use super::super_blocks::weighted;
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::bytes_at;
 use crate::kernels::lanes::Lanes;
@@ -109,11 +109,10 @@ impl<L: Lanes, B: Book, const N: usize> Step<'_, L, B, N> {
         let s = 4 * self.half + S;
         let (sizes, minus) = B::sizes(l, self.block, self.open, s);
         for (i, Q8Row { plane: x, .. }) in self.x.iter().enumerate() {
-            let scale = l.shuffle8(self.weighted[i], l.load(&SELECT[S]));
             let codes: &[u8; 256] = x.chunk(x.codes, self.b);
             let x = l.load(bytes_at(codes, 32 * s));
             let x = minus.map_or(x, |minus| l.negate8(x, minus));
-            self.dots[i] = l.add32(self.dots[i], l.mul16_pairs(l.mul8_pairs(sizes, x), scale));
+            self.dots[i] = l.add_scaled(false, self.dots[i], sizes, x, self.weighted[i], S);
         }
     }
 }
