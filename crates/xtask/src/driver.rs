@@ -1,6 +1,6 @@
 //! What the GPU tests need: a Vulkan driver, any that is installed or Mesa's software driver; and the SPIR-V validator.
 
-use crate::run::{Result, at_root, run, say};
+use crate::run::{Result, install};
 use std::fs;
 use std::process::Command;
 
@@ -24,24 +24,7 @@ pub(crate) fn driver() -> Result {
     if Command::new("spirv-val").arg("--version").output().is_err() {
         packages.push(VALIDATOR);
     }
-    if packages.is_empty() {
-        return Ok(());
-    }
-    say(&format!("installing {} for the GPU tests", packages.join(" ")));
-    let install = || {
-        run(at_root("apt-get")
-            .args(["install", "--yes", "--quiet", "--no-install-recommends"])
-            .args(&packages)
-            .env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    install()
-        .or_else(|_| run(at_root("apt-get").args(["update", "--quiet"])).and_then(|()| install()))
-        .map_err(|why| {
-            let packages = packages.join(" ");
-            format!(
-                "{why}\nthe GPU tests need a Vulkan driver and spirv-val: install the packages {packages}"
-            )
-        })
+    install(&packages, "the GPU tests, which need a Vulkan driver and spirv-val")
 }
 
 fn installed() -> bool {

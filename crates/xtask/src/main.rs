@@ -5,6 +5,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test is a panic")
 )]
 
+mod arm;
 mod arrows;
 mod code;
 mod driver;
@@ -26,6 +27,7 @@ usage: cargo xtask COMMAND
   models    fetch what tests use into target/models: a small model, tokenizers, a text
   tidy      house rules: crate dependencies, places of unsafe, file sizes, module docs, silence of libraries
   nostd     prove that the no_std crates link without std
+  arm       run tests of the CPU kernels for ARM on emulated processors (x86-64 Debian; installs what that takes)
   goldens   make the files below tests/goldens again (needs Python; see crates/xtask/src/goldens.rs)
   fuzz [TARGET|all] [SECONDS]
             run fuzz targets with coverage guidance, ten minutes each unless told otherwise
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["models"] => models::models(),
         ["tidy"] => tidy::tidy(),
         ["nostd"] => nostd::nostd(),
+        ["arm"] => arm::arm(),
         ["goldens"] => goldens::goldens(),
         ["fuzz"] => fuzz::fuzz(None, None),
         ["fuzz", target] => fuzz::fuzz(Some(target), None),

@@ -58,6 +58,29 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     ))
 }
 
+/// Installs Debian packages for `what`.
+pub(crate) fn install(packages: &[&str], what: &str) -> Result {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    say(&format!("installing {names} for {what}"));
+    let install = || {
+        run(at_root("apt-get")
+            .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+            .args(packages)
+            .env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    install()
+        .or_else(|_| run(at_root("apt-get").args(["update", "--quiet"])).and_then(|()| install()))
+        .map_err(|why| {
+            format!(
+                "{why}
+install {names} for {what}"
+            )
+        })
+}
+
 fn cannot_start(command: &Command, error: &std::io::Error) -> String {
     format!("cannot start {}: {error}", command.get_program().to_string_lossy())
 }

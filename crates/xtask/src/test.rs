@@ -1,7 +1,7 @@
 //! Everything that a change must pass, in one command; the first step that fails ends it.
 
 use crate::run::{Result, cargo, run, say};
-use crate::{driver, models, nostd, tidy};
+use crate::{arm, driver, models, nostd, tidy};
 use std::time::Instant;
 
 pub(crate) fn test() -> Result {
@@ -17,6 +17,8 @@ pub(crate) fn test() -> Result {
     step("AVX-VNNI twin", || {
         run(cargo().args(["test", "--quiet", "--package", "puna-cpu", "--features", "twin"]))
     })?;
+    // What the kernels for ARM are made of, since few servers are ARM; `cargo xtask arm` tests the kernels themselves.
+    step("ARM lanes", arm::lanes)?;
     // Last, so that the runner's own summary is what the output ends with. Builds the command, which the end-to-end
     // tests run, for the tests of its package; includes the documentation's examples. One run shows every failure.
     step("tests", || {
