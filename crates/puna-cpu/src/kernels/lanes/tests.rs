@@ -122,7 +122,7 @@ impl Kernel for Vectors<'_> {
         // Of each sixteen bytes another half.
         let eight: [[u8; 16]; 8] = core::array::from_fn(|i| {
             let mut halves = halves;
-            halves.rotate_left(3 * i);
+            halves.rotate_left(3 * i % 8);
             bytemuck::cast(halves)
         });
         put("fload_f16_each", l.fload_f16_each(eight.each_ref()));
