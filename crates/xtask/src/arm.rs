@@ -46,6 +46,8 @@ fn tests(which: &[&str]) -> Result {
         let mut tests = cargo();
         tests.args(["test", "--quiet", "--package", "puna-cpu", "--target", TARGET]);
         tests.args(which);
+        // Little is spent in the crates that ours depend on but the time to optimise them, for this machine and for ARM.
+        tests.args(["--config", "profile.dev.package.\"*\".opt-level=0"]);
         compiler.use_in(&mut tests);
         tests
             .env("CARGO_TARGET_DIR", folder().join("build"))
