@@ -64,7 +64,7 @@ fn even<L: Lanes>(l: L, bits: L::V) -> L::V {
         let mut odd = [0; 16];
         let mut i = 0;
         while i < 16 {
-            odd[i] = (i.count_ones() % 2 << 7) as u8;
+            odd[i] = ((i.count_ones() % 2) << 7) as u8;
             i += 1;
         }
         odd
