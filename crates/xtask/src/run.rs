@@ -73,12 +73,7 @@ pub(crate) fn install(packages: &[&str], what: &str) -> Result {
     };
     install()
         .or_else(|_| run(at_root("apt-get").args(["update", "--quiet"])).and_then(|()| install()))
-        .map_err(|why| {
-            format!(
-                "{why}
-install {names} for {what}"
-            )
-        })
+        .map_err(|why| format!("{why}\ninstall {names} for {what}"))
 }
 
 fn cannot_start(command: &Command, error: &std::io::Error) -> String {
