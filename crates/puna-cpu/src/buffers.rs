@@ -7,9 +7,9 @@ use half::f16;
 use puna_core::{Buf, DeviceError, Elem, Rows};
 
 /// One cache line. Buffers are made of these, so that they are aligned for every vector width.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+pub(crate) struct Line([f32; 16]);
 
 // SAFETY: zero bytes are the number zero in every element.
 unsafe impl Zeroable for Line {}

@@ -1,13 +1,17 @@
 //! What the kernels of block-quantised weights and many rows share: a slab of weights, some outputs by some steps of 32
 //! inputs, is unpacked eight outputs at a time; how the unpacked steps are kept is up to the kernel.
 
-use super::blocks::{Block, Shape, Sides, Step};
+use super::blocks::{Block, ByColumns, KeepColumns, Shape, Sides, Step};
+use super::lanes::columns::{self, Columns, ColumnsKernel};
 use super::lanes::{Kernel, Lanes};
 use crate::matmul::MatRef;
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::Range;
+
+/// Cache lines of weights that are asked for with every step of a few rows: all of a slab before a dozen rows have passed.
+const AHEAD_LINES: usize = 4;
 
 /// Where unpacked steps go.
 pub(crate) trait Keep {
@@ -33,25 +37,31 @@ pub(crate) struct Unpack<'a, B, K> {
     block: PhantomData<B>,
 }
 
-impl<'a, B: Block, K: Keep> Unpack<'a, B, K> {
+impl<'a, B: Block, K> Unpack<'a, B, K> {
     /// The slab of these outputs and of these steps, which are whole blocks.
     pub(crate) fn new(w: MatRef<'a>, outs: &'a Range<usize>, steps: &'a Range<usize>, keep: K) -> Self {
         Self { w, outs, steps, keep, block: PhantomData }
+    }
+
+    /// The slab's part of `N` rows from output `first` of the slab on.
+    #[inline(always)]
+    fn rows<const N: usize>(&self, first: usize) -> [&'a [u8]; N] {
+        let range = self.steps.start / B::STEPS * B::BYTES..self.steps.end / B::STEPS * B::BYTES;
+        let mut rows = [&[][..]; N];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = &self.w.row(self.outs.start + (first + i).min(self.outs.len() - 1))[range.clone()];
+        }
+        rows
     }
 }
 
 impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        let Self { w, outs, steps, mut keep, .. } = self;
-        let range = steps.start / B::STEPS * B::BYTES..steps.end / B::STEPS * B::BYTES;
+    fn run<L: Lanes>(mut self, l: L) {
         let (mut unpacked, mut sides) = ([[Step::ZERO; 8]; 8], Sides::ZERO);
-        for first in (0..outs.len()).step_by(8) {
-            let mut rows = [&[][..]; 8];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = &w.row(outs.start + (first + i).min(outs.len() - 1))[range.clone()];
-            }
-            for b in 0..steps.len() / B::STEPS {
+        for first in (0..self.outs.len()).step_by(8) {
+            let rows: [&[u8]; 8] = self.rows(first);
+            for b in 0..self.steps.len() / B::STEPS {
                 let mut blocks = [&[][..]; 8];
                 for (block, row) in blocks.iter_mut().zip(&rows) {
                     *block = &row[b * B::BYTES..(b + 1) * B::BYTES];
@@ -62,9 +72,19 @@ impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
                     for ((codes, block), steps) in codes.iter_mut().zip(blocks).zip(&unpacked) {
                         *codes = B::step_codes(l, block, s, &steps[s]);
                     }
-                    keep.keep(l, b * B::STEPS + s, first, codes, scale, min);
+                    self.keep.keep(l, b * B::STEPS + s, first, codes, scale, min);
                 }
             }
+        }
+    }
+}
+
+impl<B: Block, K: KeepColumns> ColumnsKernel for Unpack<'_, B, K> {
+    #[inline(always)]
+    fn run<L: Columns>(mut self, l: L) {
+        for first in (0..self.outs.len()).step_by(columns::ROWS) {
+            let rows = self.rows(first);
+            B::Columns::columns(l, rows, first, &mut self.keep);
         }
     }
 }
@@ -75,6 +95,41 @@ impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
 pub(crate) fn minima<S: Shape>(min: &[[f32; 8]; 2], half: usize) -> [f32; 8] {
     let less = if S::HALVES && half == 0 { min[1] } else { [0.0; 8] };
     core::array::from_fn(|i| min[half][i] - less[i])
+}
+
+/// Weights that are asked for while others are multiplied: the processor does not foresee which rows come next, and all at
+/// once would be more than it fetches at a time.
+pub(crate) struct Ahead<'a> {
+    w: MatRef<'a>,
+    outs: Range<usize>,
+    /// The bytes of a row, and which of them are next.
+    bytes: Range<usize>,
+    at: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// Those of these outputs, as far as there are such, and of these steps.
+    pub(crate) fn new<B: Block>(w: MatRef<'a>, outs: Range<usize>, steps: &Range<usize>) -> Self {
+        let bytes = steps.start / B::STEPS * B::BYTES..steps.end / B::STEPS * B::BYTES;
+        let n_out = w.mat.n_out;
+        Self { w, outs: outs.start.min(n_out)..outs.end.min(n_out), at: bytes.start, bytes }
+    }
+
+    /// Asks for a few more cache lines.
+    #[inline(always)]
+    pub(crate) fn step<L: Lanes>(&mut self, l: L) {
+        for _ in 0..AHEAD_LINES {
+            if self.outs.start >= self.outs.end {
+                return;
+            }
+            l.prefetch(self.w.row(self.outs.start), self.at);
+            self.at += 64;
+            if self.at >= self.bytes.end {
+                self.at = self.bytes.start;
+                self.outs.start += 1;
+            }
+        }
+    }
 }
 
 /// Working memory of so many values.

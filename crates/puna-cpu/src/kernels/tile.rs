@@ -1,4 +1,5 @@
-//! Products of block-quantised weights with many rows of 8-bit activations.
+//! Products of block-quantised weights with many rows of 8-bit activations, for AVX2 and codes of up to seven bits: those
+//! whose sums of four products overflow the 16 bits that [`narrow`](super::narrow) keeps them in.
 //!
 //! Outputs run along the lanes. The weights of a slab, [`OUTS`] outputs by [`STEPS`] steps of 32 inputs, are unpacked
 //! once to bytes that stay in the second-level cache; then, step by step, the bytes of a few lanes of outputs are held
@@ -59,9 +60,9 @@ impl TileScratch {
     }
 }
 
-/// Outputs that are computed together: as many lanes as the registers hold beside the accumulators.
+/// Outputs that are computed together: with sixteen registers, a vector of them.
 const fn width<L: Lanes>() -> usize {
-    if L::LANES == 8 { 8 } else { 2 * L::LANES }
+    L::LANES
 }
 
 /// The product, written to `tile` without the row scales.
@@ -78,7 +79,7 @@ pub(crate) fn product<B: Block>(
         for slab in chunks(0..x.n_in / 32, STEPS) {
             for part in chunks(outs.clone(), OUTS) {
                 let keep = Columns { scratch: &mut *scratch, shape: PhantomData::<B::Shape> };
-                kernels.enter_tile(Unpack::<B, _>::new(w, &part, &slab, keep));
+                kernels.enter_avx2(Unpack::<B, _>::new(w, &part, &slab, keep));
                 let at = Place {
                     rows: &rows,
                     n_outs: part.len(),
@@ -87,7 +88,7 @@ pub(crate) fn product<B: Block>(
                     first_step: slab.start,
                     n_steps: slab.len(),
                 };
-                kernels.enter_tile(Multiply { at, x, scratch, tile, shape: PhantomData::<B::Shape> });
+                kernels.enter_avx2(Multiply { at, x, scratch, tile, shape: PhantomData::<B::Shape> });
             }
         }
     }
@@ -210,11 +211,7 @@ impl<S: Shape> Kernel for Multiply<'_, S> {
                         step: at.first_step + s,
                         residuals: &scratch.residuals[usize::from(first)..usize::from(scratch.ends[s])],
                     };
-                    if L::LANES == 8 {
-                        multiply_step::<L, S, 1>(l, &w, &x, acc);
-                    } else {
-                        multiply_step::<L, S, 2>(l, &w, &x, acc);
-                    }
+                    multiply_step::<L, S>(l, &w, &x, acc);
                 }
             }
         }
@@ -246,7 +243,7 @@ fn list(
     // A counting sort. Of most rows there is nothing to count.
     ends.fill(0);
     let within = |r: usize| {
-        let residual = x.step_residual(r);
+        let residual = x.step_residual(x.row(r));
         let steps = residual.places.iter().map(|place| usize::from(u16::from_ne_bytes(*place)));
         let first = residual.at;
         steps
@@ -284,80 +281,64 @@ struct Activations<'a> {
     residuals: &'a [[u32; 2]],
 }
 
-/// Adds the products of a step to the sums of the rows, `[rows][VECS * LANES]`.
+/// Adds the products of a step to the sums of the rows, `[rows][LANES]`.
 #[inline(always)]
-fn multiply_step<L: Lanes, S: Shape, const VECS: usize>(
-    l: L,
-    w: &Weights<'_>,
-    x: &Activations<'_>,
-    acc: &mut [f32],
-) {
-    let width = VECS * L::LANES;
-    let (mut codes, mut start) = ([[[l.tzero(); 4]; 2]; VECS], [[l.tzero(); 2]; VECS]);
-    let (mut scale, mut min) = ([[l.gsplat(0.0); 2]; VECS], [[l.gsplat(0.0); 2]; VECS]);
-    for v in 0..VECS {
-        for half in 0..2 {
-            for (j, codes) in codes[v][half].iter_mut().enumerate() {
-                *codes = l.tload(&w.codes[(4 * half + j) * width + v * L::LANES..]);
-            }
-            if S::HALVES || half == 0 {
-                start[v][half] = l.tload(&w.start[half * width + v * L::LANES..]);
-                scale[v][half] = l.gload(&w.scale[half * width + v * L::LANES..]);
-                min[v][half] = l.gload(&w.min[half * width + v * L::LANES..]);
-            }
+fn multiply_step<L: Lanes, S: Shape>(l: L, w: &Weights<'_>, x: &Activations<'_>, acc: &mut [f32]) {
+    let width = const { width::<L>() };
+    let (mut codes, mut start) = ([[l.tzero(); 4]; 2], [l.tzero(); 2]);
+    let (mut scale, mut min) = ([l.gsplat(0.0); 2], [l.gsplat(0.0); 2]);
+    for half in 0..2 {
+        for (j, codes) in codes[half].iter_mut().enumerate() {
+            *codes = l.tload(&w.codes[(4 * half + j) * width..]);
+        }
+        if S::HALVES || half == 0 {
+            start[half] = l.tload(&w.start[half * width..]);
+            scale[half] = l.gload(&w.scale[half * width..]);
+            min[half] = l.gload(&w.min[half * width..]);
         }
     }
     let regs = Registers { codes, start, scale, min };
     let rows = &x.bytes[x.rows.start * x.stride..];
     let dense = rows[x.step * STEP..].chunks(x.stride);
     for (x, acc) in dense.zip(acc.chunks_exact_mut(width)).take(x.rows.len()) {
-        add_product::<L, S, VECS>(l, &regs, x, acc);
+        add_product::<L, S>(l, &regs, x, acc);
     }
     for [r, at] in x.residuals.iter().map(|residual| residual.map(|n| n as usize)) {
         let acc = &mut acc[r * width..(r + 1) * width];
-        add_product::<L, S, VECS>(l, &regs, &rows[r * x.stride + at..], acc);
+        add_product::<L, S>(l, &regs, &rows[r * x.stride + at..], acc);
     }
 }
 
-/// A step of the weights of `VECS * LANES` outputs.
-struct Registers<L: Lanes, const VECS: usize> {
-    codes: [[[L::T; 4]; 2]; VECS],
-    start: [[L::T; 2]; VECS],
-    scale: [[L::G; 2]; VECS],
-    min: [[L::G; 2]; VECS],
+/// A step of the weights of some outputs.
+struct Registers<L: Lanes> {
+    codes: [[L::T; 4]; 2],
+    start: [L::T; 2],
+    scale: [L::G; 2],
+    min: [L::G; 2],
 }
 
 /// Adds the product with the step of activations that `x` begins with.
 #[inline(always)]
-fn add_product<L: Lanes, S: Shape, const VECS: usize>(
-    l: L,
-    w: &Registers<L, VECS>,
-    x: &[u8],
-    acc: &mut [f32],
-) {
+fn add_product<L: Lanes, S: Shape>(l: L, w: &Registers<L>, x: &[u8], acc: &mut [f32]) {
     let words = x[..STEP].as_chunks::<4>().0;
     let word = |i: usize| u32::from_ne_bytes(words[i]);
     let [d, low, all] = [8, 9, 10].map(|i| f32::from_bits(word(i)));
     let (x0, x1) = ([0, 1, 2, 3].map(word), [4, 5, 6, 7].map(word));
-    let d = l.gsplat(d);
-    for v in 0..VECS {
-        let acc = &mut acc[v * L::LANES..(v + 1) * L::LANES];
-        let dot = l.tdot16(S::LIMIT, w.start[v][0], &w.codes[v][0], &x0);
-        let mut sum = l.gload(acc);
-        let product = if S::HALVES {
-            let other = l.tdot16(S::LIMIT, w.start[v][1], &w.codes[v][1], &x1);
-            l.gfma(l.to_g(other), w.scale[v][1], l.gmul(l.to_g(dot), w.scale[v][0]))
+    let dot = l.tdot16(S::LIMIT, w.start[0], &w.codes[0], &x0);
+    let mut sum = l.gload(acc);
+    let product = if S::HALVES {
+        let other = l.tdot16(S::LIMIT, w.start[1], &w.codes[1], &x1);
+        l.gfma(l.to_g(other), w.scale[1], l.gmul(l.to_g(dot), w.scale[0]))
+    } else {
+        l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &w.codes[1], &x1)), w.scale[0])
+    };
+    if S::AFFINE {
+        if S::HALVES {
+            sum = l.gfnma(w.min[1], l.gsplat(all), sum);
+            sum = l.gfnma(w.min[0], l.gsplat(low), sum);
         } else {
-            l.gmul(l.to_g(l.tdot16(S::LIMIT, dot, &w.codes[v][1], &x1)), w.scale[v][0])
-        };
-        if S::AFFINE {
-            if S::HALVES {
-                sum = l.gfnma(w.min[v][1], l.gsplat(all), sum);
-                sum = l.gfnma(w.min[v][0], l.gsplat(low), sum);
-            } else {
-                sum = l.gfnma(w.min[v][0], l.gsplat(all), sum);
-            }
+            sum = l.gfnma(w.min[0], l.gsplat(all), sum);
         }
-        l.gstore(l.gfma(product, d, sum), acc);
     }
+    l.gstore(l.gfma(product, l.gsplat(d), sum), acc);
 }

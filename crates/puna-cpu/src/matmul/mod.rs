@@ -9,6 +9,7 @@ use crate::isa::{Avx512Bf16, Isa};
 use crate::kernels::blocks::{self, Block, Shape};
 use crate::kernels::dot::{Dot, RowDot};
 use crate::kernels::float::{self, FloatScratch};
+use crate::kernels::lanes::columns::{Columns, ColumnsKernel};
 use crate::kernels::lanes::{Kernel, Lanes, Portable};
 use crate::kernels::narrow::{self, NarrowScratch};
 use crate::kernels::tile::{self, TileScratch};
@@ -234,13 +235,12 @@ impl Kernels {
         tile: &mut [f32],
     ) {
         match (x.form, self.isa) {
-            (Form::Steps { .. }, Isa::Avx2(_)) if B::Shape::LIMIT <= narrow::LARGEST => {
+            (Form::Steps { .. }, Isa::Avx2(_)) if B::Shape::LIMIT > narrow::LARGEST => {
+                tile::product::<B>(self, *w, *x, outs, &mut scratch.tile, tile);
+            }
+            (Form::Steps { .. }, _) => {
                 narrow::product::<B>(self, *w, *x, outs, &mut scratch.narrow, tile);
             }
-            (Form::Steps { .. }, Isa::AvxVnni(_) | Isa::Neon(_) | Isa::NeonDot(_)) => {
-                narrow::product::<B>(self, *w, *x, outs, &mut scratch.narrow, tile);
-            }
-            (Form::Steps { .. }, _) => tile::product::<B>(self, *w, *x, outs, &mut scratch.tile, tile),
             _ => self.enter(Dot { w: *w, x: *x, outs, tile, row: PhantomData::<B::Dot> }),
         }
     }
@@ -253,23 +253,19 @@ impl Kernels {
         }
     }
 
-    /// Runs a kernel if the instruction set has sixteen registers of 256 bits or thirty-two of 128, for which alone it is
-    /// compiled.
-    pub(crate) fn enter_256(&self, kernel: impl Kernel) {
-        #[cfg(target_arch = "x86_64")]
+    /// Whether [`enter_columns`](Self::enter_columns) runs anything.
+    pub(crate) fn by_columns(&self) -> bool {
+        matches!(self.isa, Isa::Scalar | Isa::Avx512(..))
+    }
+
+    /// Runs a kernel if the instruction set has sixteen lanes, for which alone it is compiled.
+    pub(crate) fn enter_columns(&self, kernel: impl ColumnsKernel) {
         match self.isa {
-            Isa::Avx2(lanes) => lanes.enter(kernel),
-            Isa::AvxVnni(lanes) => lanes.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(lanes, _) => lanes.enter_columns(kernel),
+            Isa::Scalar => Portable.enter_columns(kernel),
             _ => {}
         }
-        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-        match self.isa {
-            Isa::Neon(lanes) => lanes.enter(kernel),
-            Isa::NeonDot(lanes) => lanes.enter(kernel),
-            _ => {}
-        }
-        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
-        let _ = kernel;
     }
 
     /// Runs a kernel if the instruction set is AVX2, for which alone it is compiled.
@@ -280,18 +276,6 @@ impl Kernels {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = kernel;
-    }
-
-    /// Runs a kernel of [`tile`] on the lanes of the instruction set, if that has formats for it: it is compiled for no
-    /// others.
-    pub(crate) fn enter_tile(&self, kernel: impl Kernel) {
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(lanes) => lanes.enter(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(lanes, _) => lanes.enter(kernel),
-            _ => Portable.enter(kernel),
-        }
     }
 
     /// Runs a kernel on the lanes of the instruction set.

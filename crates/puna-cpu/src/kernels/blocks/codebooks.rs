@@ -1,5 +1,6 @@
 //! Formats of 256 values that index codebooks: IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S.
 
+use super::columns::NotByColumns;
 use super::{Block, Shape, Sides, Step, Symmetric, SymmetricHalves, side_by_side};
 use crate::kernels::dot::{Book, Books};
 use crate::kernels::lanes::Lanes;
@@ -15,6 +16,7 @@ macro_rules! codebook_formats {
             const STEPS: usize = 8;
             type Shape = $shape;
             type Dot = Books<Self>;
+            type Columns = NotByColumns;
 
             #[inline(always)]
             fn sides<L: Lanes>(l: L, blocks: &[&[u8]; 8], unpacked: &mut [[Step; 8]; 8], to: &mut Sides) {

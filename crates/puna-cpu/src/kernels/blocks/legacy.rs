@@ -1,5 +1,6 @@
 //! Formats of 32 values: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4.
 
+use super::columns::NotByColumns;
 use super::{Affine, Block, Sides, Step, Symmetric, bytes_at};
 use crate::kernels::dot::{Apart, Grouped, Groups};
 use crate::kernels::lanes::Lanes;
@@ -41,7 +42,7 @@ fn looked_up<L: Lanes>(l: L, nibbles: L::V, table: &[i8; 16]) -> L::V {
 
 macro_rules! legacy {
     // Codes are `$zero` less than they are stored.
-    ($name:ident, $module:ident, $shape:ty, $zero:literal, |$l:ident, $block:ident| $codes:expr) => {
+    ($name:ident, $module:ident, $shape:ty, $columns:ty, $zero:literal, |$l:ident, $block:ident| $codes:expr) => {
         #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
 
@@ -50,6 +51,7 @@ macro_rules! legacy {
             const STEPS: usize = 1;
             type Shape = $shape;
             type Dot = Groups<Self>;
+            type Columns = $columns;
 
             #[inline(always)]
             fn sides<L: Lanes>(l: L, blocks: &[&[u8]; 8], _: &mut [[Step; 8]; 8], to: &mut Sides) {
@@ -70,18 +72,18 @@ macro_rules! legacy {
     };
 }
 
-legacy!(Q4_0, q4_0, Symmetric<16>, 8, |l, block| nibbles(l, bytes_at(block, q4_0::QS)));
-legacy!(Q4_1, q4_1, Affine, 8, |l, block| nibbles(l, bytes_at(block, q4_1::QS)));
-legacy!(Q5_0, q5_0, Symmetric<16>, 16, |l, block| {
+legacy!(Q4_0, q4_0, Symmetric<16>, Self, 8, |l, block| nibbles(l, bytes_at(block, q4_0::QS)));
+legacy!(Q4_1, q4_1, Affine, Self, 8, |l, block| nibbles(l, bytes_at(block, q4_1::QS)));
+legacy!(Q5_0, q5_0, Symmetric<16>, NotByColumns, 16, |l, block| {
     with_fifth(l, nibbles(l, bytes_at(block, q5_0::QS)), bytes_at(block, q5_0::QH))
 });
-legacy!(Q5_1, q5_1, Affine, 16, |l, block| {
+legacy!(Q5_1, q5_1, Affine, NotByColumns, 16, |l, block| {
     with_fifth(l, nibbles(l, bytes_at(block, q5_1::QS)), bytes_at(block, q5_1::QH))
 });
-legacy!(Q8_0, q8_0, Symmetric<128>, 0, |l, block| l.load(bytes_at(block, q8_0::QS)));
-legacy!(IQ4_NL, iq4_nl, Symmetric<128>, 0, |l, block| {
+legacy!(Q8_0, q8_0, Symmetric<128>, Self, 0, |l, block| l.load(bytes_at(block, q8_0::QS)));
+legacy!(IQ4_NL, iq4_nl, Symmetric<128>, Self, 0, |l, block| {
     looked_up(l, nibbles(l, bytes_at(block, iq4_nl::QS)), &iq4_nl::VALUES)
 });
-legacy!(MXFP4, mxfp4, Symmetric<16>, 0, |l, block| {
+legacy!(MXFP4, mxfp4, Symmetric<16>, NotByColumns, 0, |l, block| {
     looked_up(l, nibbles(l, bytes_at(block, mxfp4::QS)), &mxfp4::VALUES)
 });

@@ -1,10 +1,12 @@
 //! Block formats as the integer kernels see them: signed codes in steps of 32 under float scales.
 
 mod codebooks;
+mod columns;
 mod k_quants;
 mod legacy;
 
 pub(crate) use codebooks::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
+pub(crate) use columns::{ByColumns, ColumnStep, KeepColumns};
 pub(crate) use k_quants::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, TQ1_0, TQ2_0};
 pub(crate) use legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 
@@ -86,6 +88,8 @@ pub(crate) trait Block {
     type Shape: Shape;
     /// What multiplies its rows with few rows of activations.
     type Dot: RowDot;
+    /// What makes columns of its rows while they are packed, or [`columns::NotByColumns`].
+    type Columns: ByColumns;
 
     /// Unpacks a block of `BYTES` bytes into `STEPS` steps, unless the two functions below take all from the block.
     #[inline(always)]

@@ -37,6 +37,7 @@ pub(crate) struct StepResidual<'a> {
 }
 
 /// The residual of a packed row.
+#[inline(always)]
 pub(super) fn residual(row: &[u8], n_in: usize) -> StepResidual<'_> {
     let (n, rest) = row[residual_at(n_in)..].split_at(4);
     let n = n.first_chunk().map_or(0, |n| u32::from_ne_bytes(*n)) as usize;

@@ -115,9 +115,10 @@ impl<'a> Packed<'a> {
         }
     }
 
-    /// The residual of row `r` of steps.
-    pub(crate) fn step_residual(&self, r: usize) -> StepResidual<'a> {
-        many::residual(self.row(r), self.n_in)
+    /// The residual of a row of steps.
+    #[inline(always)]
+    pub(crate) fn step_residual(&self, row: &'a [u8]) -> StepResidual<'a> {
+        many::residual(row, self.n_in)
     }
 }
 

@@ -1,0 +1,228 @@
+//! Formats that are taken apart as columns, sixteen rows at a time: see [`lanes::columns`](crate::kernels::lanes::columns).
+
+use super::{Block, IQ4_NL, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
+use crate::kernels::lanes::Lanes;
+use crate::kernels::lanes::columns::{Columns, ROWS};
+use puna_core::quant::{iq4_nl, q4_0, q4_1, q4_k, q5_k, q6_k, q8_0};
+
+/// A step of sixteen rows. Where halves share scales and minima, only the first are there.
+pub(crate) struct ColumnStep<L: Lanes> {
+    /// Word `j`: codes `4 * j .. 4 * j + 4`.
+    pub(crate) codes: [L::T; 8],
+    pub(crate) scale: [L::G; 2],
+    pub(crate) min: [L::G; 2],
+}
+
+/// Where steps go.
+pub(crate) trait KeepColumns {
+    /// Keeps step `at` of the slab for outputs `first .. first + 16` of the slab.
+    fn keep_columns<L: Columns>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>);
+}
+
+/// A format whose rows become columns while they are packed.
+pub(crate) trait ByColumns {
+    /// Whether this is such a format.
+    const ANY: bool;
+
+    /// Unpacks the blocks of sixteen pieces of rows, of equal length, the rows of outputs `first .. first + 16` of the slab.
+    fn columns<L: Columns>(l: L, rows: [&[u8]; ROWS], first: usize, to: &mut impl KeepColumns);
+}
+
+/// Formats whose rows are unpacked before they become columns.
+pub(crate) struct NotByColumns;
+
+impl ByColumns for NotByColumns {
+    const ANY: bool = false;
+
+    #[inline(always)]
+    fn columns<L: Columns>(_: L, _: [&[u8]; ROWS], _: usize, _: &mut impl KeepColumns) {}
+}
+
+/// Implements [`ByColumns`]: `$body` keeps the steps of one block of each row, the first of which is step `$at`.
+macro_rules! by_columns {
+    ($name:ident, $module:ident, |$l:ident, $blocks:ident, $at:ident, $keep:ident| $body:block) => {
+        impl ByColumns for $name {
+            const ANY: bool = true;
+
+            #[inline(always)]
+            fn columns<L: Columns>($l: L, rows: [&[u8]; ROWS], first: usize, to: &mut impl KeepColumns) {
+                const BYTES: usize = $module::BYTES;
+                let n = rows[0].len() / BYTES;
+                let mut all: [&[[u8; BYTES]]; ROWS] = [&[]; ROWS];
+                for (all, row) in all.iter_mut().zip(rows) {
+                    *all = &row.as_chunks().0[..n];
+                }
+                for b in 0..n {
+                    let mut $blocks = [&[0; BYTES]; ROWS];
+                    for (block, row) in $blocks.iter_mut().zip(all) {
+                        *block = &row[b];
+                    }
+                    let $at = b * <$name as Block>::STEPS;
+                    let mut $keep = To { to, first };
+                    $body
+                }
+            }
+        }
+    };
+}
+
+/// Where the steps of the rows from `first` on go.
+struct To<'a, K> {
+    to: &'a mut K,
+    first: usize,
+}
+
+impl<K: KeepColumns> To<'_, K> {
+    /// Keeps a step.
+    #[inline(always)]
+    fn keep<L: Columns>(&mut self, l: L, at: usize, codes: [L::T; 8], scale: [L::G; 2], min: [L::G; 2]) {
+        self.to.keep_columns(l, at, self.first, ColumnStep { codes, scale, min });
+    }
+}
+
+/// The 16 bytes at byte `at` of each block as four columns.
+macro_rules! words {
+    ($l:ident, $blocks:ident, $at:expr) => {{
+        let mut at = [&[0; 16]; ROWS];
+        for (at, block) in at.iter_mut().zip($blocks) {
+            *at = super::bytes_at(block, $at);
+        }
+        $l.tcolumns(at)
+    }};
+}
+
+/// Low nibbles of words, then high ones.
+#[inline(always)]
+fn nibbles<L: Columns>(l: L, words: [L::T; 4]) -> [L::T; 8] {
+    let mask = l.tsplat8(15);
+    let mut codes = [l.tzero(); 8];
+    for (i, word) in words.into_iter().enumerate() {
+        codes[i] = l.tand(word, mask);
+        codes[4 + i] = l.tand(l.tshr16(word, 4), mask);
+    }
+    codes
+}
+
+/// Codes less `zero`.
+#[inline(always)]
+fn less<L: Columns>(l: L, mut codes: [L::T; 8], zero: i8) -> [L::T; 8] {
+    for code in &mut codes {
+        *code = l.tsub8(*code, l.tsplat8(zero));
+    }
+    codes
+}
+
+by_columns!(Q4_0, q4_0, |l, blocks, at, keep| {
+    let d = l.tlow_f16(words!(l, blocks, q4_0::D)[0]);
+    let codes = less(l, nibbles(l, words!(l, blocks, q4_0::QS)), 8);
+    keep.keep(l, at, codes, [d; 2], [d; 2]);
+});
+
+by_columns!(Q4_1, q4_1, |l, blocks, at, keep| {
+    let dm = words!(l, blocks, q4_1::D)[0];
+    let (d, m) = (l.tlow_f16(dm), l.thigh_f16(dm));
+    let codes = less(l, nibbles(l, words!(l, blocks, q4_1::QS)), 8);
+    // What is subtracted: the minimum, which the format adds, and what the codes are less by.
+    let min = l.gmul(l.gfma(d, l.gsplat(8.0), m), l.gsplat(-1.0));
+    keep.keep(l, at, codes, [d; 2], [min; 2]);
+});
+
+by_columns!(Q8_0, q8_0, |l, blocks, at, keep| {
+    let d = l.tlow_f16(words!(l, blocks, q8_0::D)[0]);
+    let [low, high] = [words!(l, blocks, q8_0::QS), words!(l, blocks, q8_0::QS + 16)];
+    let [[a, b, c, d0], [e, f, g, h]] = [low, high];
+    keep.keep(l, at, [a, b, c, d0, e, f, g, h], [d; 2], [d; 2]);
+});
+
+by_columns!(IQ4_NL, iq4_nl, |l, blocks, at, keep| {
+    let d = l.tlow_f16(words!(l, blocks, iq4_nl::D)[0]);
+    let mut codes = nibbles(l, words!(l, blocks, iq4_nl::QS));
+    for code in &mut codes {
+        *code = l.tlookup(&iq4_nl::VALUES, *code);
+    }
+    keep.keep(l, at, codes, [d; 2], [d; 2]);
+});
+
+/// Scales and minima of the eight steps of Q4_K and Q5_K, for codes less `zero`, from the first 16 bytes of blocks.
+#[inline(always)]
+fn affine<L: Columns>(l: L, head: [L::T; 4], zero: f32) -> [[L::G; 8]; 2] {
+    let [factors, a, b, c] = head;
+    let (d, dmin) = (l.tlow_f16(factors), l.thigh_f16(factors));
+    let (six, four, two) = (l.tsplat8(0x3F), l.tsplat8(0x0F), l.tsplat8(0x30));
+    // As `q4_k::unpack_scales` does it, four at a time.
+    let scales = [l.tand(a, six), l.tor(l.tand(c, four), l.tand(l.tshr16(a, 2), two))];
+    let mins = [l.tand(b, six), l.tor(l.tand(l.tshr16(c, 4), four), l.tand(l.tshr16(b, 2), two))];
+    let mut all = [[d; 8]; 2];
+    for s in 0..8 {
+        let scale = l.gmul(d, l.to_g(l.tbyte(scales[s / 4], s % 4)));
+        let min = l.gmul(dmin, l.to_g(l.tbyte(mins[s / 4], s % 4)));
+        all[0][s] = scale;
+        all[1][s] = l.gfnma(scale, l.gsplat(zero), min);
+    }
+    all
+}
+
+by_columns!(Q4_K, q4_k, |l, blocks, at, keep| {
+    let [scales, mins] = affine(l, words!(l, blocks, q4_k::D), 8.0);
+    for s in 0..4 {
+        let low = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s));
+        let high = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s + 16));
+        let (mut even, mut odd) = (low, high);
+        for i in 0..4 {
+            (even[4 + i], odd[i]) = (high[i], low[4 + i]);
+        }
+        for (s, codes) in [(2 * s, even), (2 * s + 1, odd)] {
+            keep.keep(l, at + s, less(l, codes, 8), [scales[s]; 2], [mins[s]; 2]);
+        }
+    }
+});
+
+by_columns!(Q5_K, q5_k, |l, blocks, at, keep| {
+    let [scales, mins] = affine(l, words!(l, blocks, q5_k::D), 16.0);
+    let fifths = [words!(l, blocks, q5_k::QH), words!(l, blocks, q5_k::QH + 16)];
+    for s in 0..4 {
+        let low = nibbles(l, words!(l, blocks, q5_k::QS + 32 * s));
+        let high = nibbles(l, words!(l, blocks, q5_k::QS + 32 * s + 16));
+        let (mut even, mut odd) = (low, high);
+        for i in 0..4 {
+            (even[4 + i], odd[i]) = (high[i], low[4 + i]);
+        }
+        for (s, mut codes) in [(2 * s, even), (2 * s + 1, odd)] {
+            for (i, code) in codes.iter_mut().enumerate() {
+                let fifth = fifths[i / 4][i % 4];
+                let fifth = if s < 4 { l.tshl16(fifth, 4 - s) } else { l.tshr16(fifth, s - 4) };
+                *code = l.tor(*code, l.tand(fifth, l.tsplat8(16)));
+            }
+            keep.keep(l, at + s, less(l, codes, 16), [scales[s]; 2], [mins[s]; 2]);
+        }
+    }
+});
+
+by_columns!(Q6_K, q6_k, |l, blocks, at, keep| {
+    // The scale is the last half of the last 16 bytes.
+    let d = l.thigh_f16(words!(l, blocks, q6_k::D + 2 - 16)[3]);
+    let scales = words!(l, blocks, q6_k::SCALES);
+    for half in 0..2 {
+        let mut low = [[l.tzero(); 8]; 4];
+        for (i, low) in low.iter_mut().enumerate() {
+            *low = nibbles(l, words!(l, blocks, q6_k::QL + 64 * half + 16 * i));
+        }
+        let high = [words!(l, blocks, q6_k::QH + 32 * half), words!(l, blocks, q6_k::QH + 32 * half + 16)];
+        for g in 0..4 {
+            let mut codes = [l.tzero(); 8];
+            for (i, code) in codes.iter_mut().enumerate() {
+                let high = high[i / 4][i % 4];
+                let high = if g < 2 { l.tshl16(high, 4 - 2 * g) } else { l.tshr16(high, 2 * g - 4) };
+                let low = low[g % 2 * 2 + i / 4][g / 2 * 4 + i % 4];
+                *code = l.tor(low, l.tand(high, l.tsplat8(0x30)));
+            }
+            let s = 4 * half + g;
+            let mut scale = [d; 2];
+            for (half, scale) in scale.iter_mut().enumerate() {
+                let at = 2 * s + half;
+                *scale = l.gmul(*scale, l.to_g(l.tbyte(scales[at / 4], at % 4)));
+            }
+            keep.keep(l, at + s, less(l, codes, 32), scale, scale);
+        }
+    }
+});
