@@ -1,9 +1,9 @@
 //! Formats that are taken apart as columns, sixteen rows at a time: see [`lanes::columns`](crate::kernels::lanes::columns).
 
-use super::{Block, IQ4_NL, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
+use super::{Block, IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
 use crate::kernels::lanes::Lanes;
 use crate::kernels::lanes::columns::{Columns, ROWS};
-use puna_core::quant::{iq4_nl, q4_0, q4_1, q4_k, q5_k, q6_k, q8_0};
+use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_0, q4_1, q4_k, q5_k, q6_k, q8_0};
 
 /// A step of sixteen rows. Where halves share scales and minima, only the first are there.
 pub(crate) struct ColumnStep<L: Lanes> {
@@ -143,6 +143,82 @@ by_columns!(IQ4_NL, iq4_nl, |l, blocks, at, keep| {
     keep.keep(l, at, codes, [d; 2], [d; 2]);
 });
 
+by_columns!(IQ4_XS, iq4_xs, |l, blocks, at, keep| {
+    let [head, low, ..] = words!(l, blocks, iq4_xs::D);
+    let d = l.tlow_f16(head);
+    let low = [l.tand(low, l.tsplat8(15)), l.tand(l.tshr16(low, 4), l.tsplat8(15))];
+    for s in 0..8 {
+        // The two high bits of eight scales are the second half of the first word.
+        let high = l.to_g(l.tbyte(l.tand(l.tshr16(head, 2 * s), l.tsplat8(3)), 2));
+        let scale = l.gadd(l.to_g(l.tbyte(low[s % 2], s / 2)), l.gsplat(-32.0));
+        let scale = l.gmul(d, l.gfma(high, l.gsplat(16.0), scale));
+        let mut codes = nibbles(l, words!(l, blocks, iq4_xs::QS + 16 * s));
+        for code in &mut codes {
+            *code = l.tlookup(&iq4_nl::VALUES, *code);
+        }
+        keep.keep(l, at + s, codes, [scale; 2], [scale; 2]);
+    }
+});
+
+/// The scales of the two halves of step `s`, `d` times the integers that are the bytes of four words.
+#[inline(always)]
+fn half_scales<L: Columns>(l: L, d: L::G, integers: [L::T; 4], s: usize) -> [L::G; 2] {
+    let mut scale = [d; 2];
+    for (half, scale) in scale.iter_mut().enumerate() {
+        *scale = l.gmul(d, l.to_g(l.tbyte(integers[s / 2], s % 2 * 2 + half)));
+    }
+    scale
+}
+
+by_columns!(Q2_K, q2_k, |l, blocks, at, keep| {
+    // The factors are the last of the last 16 bytes.
+    let factors = words!(l, blocks, q2_k::D + 4 - 16)[3];
+    let (d, dmin) = (l.tlow_f16(factors), l.thigh_f16(factors));
+    let mut scales = words!(l, blocks, q2_k::SCALES);
+    let mut mins = scales;
+    for (scale, min) in scales.iter_mut().zip(&mut mins) {
+        *scale = l.tand(*scale, l.tsplat8(15));
+        *min = l.tand(l.tshr16(*min, 4), l.tsplat8(15));
+    }
+    for half in 0..2 {
+        let qs = [words!(l, blocks, q2_k::QS + 32 * half), words!(l, blocks, q2_k::QS + 32 * half + 16)];
+        for i in 0..4 {
+            let mut codes = [l.tzero(); 8];
+            for (code, q) in codes.iter_mut().zip(qs.as_flattened()) {
+                *code = l.tand(l.tshr16(*q, 2 * i), l.tsplat8(3));
+            }
+            let s = 4 * half + i;
+            keep.keep(l, at + s, codes, half_scales(l, d, scales, s), half_scales(l, dmin, mins, s));
+        }
+    }
+});
+
+by_columns!(Q3_K, q3_k, |l, blocks, at, keep| {
+    // The scale is the last half of the last 16 bytes; of the 16 bytes before it, the last twelve are those of the halves.
+    let d = l.thigh_f16(words!(l, blocks, q3_k::D + 2 - 16)[3]);
+    let [_, a, b, high] = words!(l, blocks, q3_k::SCALES - 4);
+    let mut scales = [a, b, l.tshr16(a, 4), l.tshr16(b, 4)];
+    for (i, scale) in scales.iter_mut().enumerate() {
+        let high = l.tand(l.tshr16(high, 2 * i), l.tsplat8(3));
+        *scale = l.tor(l.tand(*scale, l.tsplat8(15)), l.tshl16(high, 4));
+        *scale = l.tsub8(*scale, l.tsplat8(32));
+    }
+    let third = [words!(l, blocks, q3_k::HMASK), words!(l, blocks, q3_k::HMASK + 16)];
+    for half in 0..2 {
+        let qs = [words!(l, blocks, q3_k::QS + 32 * half), words!(l, blocks, q3_k::QS + 32 * half + 16)];
+        for i in 0..4 {
+            let s = 4 * half + i;
+            let mut codes = [l.tzero(); 8];
+            for ((code, q), third) in codes.iter_mut().zip(qs.as_flattened()).zip(third.as_flattened()) {
+                let third = if s < 2 { l.tshl16(*third, 2 - s) } else { l.tshr16(*third, s - 2) };
+                *code = l.tor(l.tand(l.tshr16(*q, 2 * i), l.tsplat8(3)), l.tand(third, l.tsplat8(4)));
+            }
+            let scale = half_scales(l, d, scales, s);
+            keep.keep(l, at + s, less(l, codes, 4), scale, scale);
+        }
+    }
+});
+
 /// Scales and minima of the eight steps of Q4_K and Q5_K, for codes less `zero`, from the first 16 bytes of blocks.
 #[inline(always)]
 fn affine<L: Columns>(l: L, head: [L::T; 4], zero: f32) -> [[L::G; 8]; 2] {
@@ -217,11 +293,7 @@ by_columns!(Q6_K, q6_k, |l, blocks, at, keep| {
                 *code = l.tor(low, l.tand(high, l.tsplat8(0x30)));
             }
             let s = 4 * half + g;
-            let mut scale = [d; 2];
-            for (half, scale) in scale.iter_mut().enumerate() {
-                let at = 2 * s + half;
-                *scale = l.gmul(*scale, l.to_g(l.tbyte(scales[at / 4], at % 4)));
-            }
+            let scale = half_scales(l, d, scales, s);
             keep.keep(l, at + s, less(l, codes, 32), scale, scale);
         }
     }

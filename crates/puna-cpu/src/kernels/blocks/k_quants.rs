@@ -44,7 +44,7 @@ macro_rules! k_quant {
     };
 }
 
-k_quant!(Q2_K, q2_k, AffineHalves, NotByColumns, 0, |l, block, scales, mins| {
+k_quant!(Q2_K, q2_k, AffineHalves, Self, 0, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q2_k::D), f16_at(l, block, q2_k::DMIN));
     let packed: &[u8; 16] = bytes_at(block, q2_k::SCALES);
     for ((scale, min), packed) in scales.iter_mut().zip(mins).zip(packed) {
@@ -52,7 +52,7 @@ k_quant!(Q2_K, q2_k, AffineHalves, NotByColumns, 0, |l, block, scales, mins| {
     }
 });
 
-k_quant!(Q3_K, q3_k, SymmetricHalves<16>, NotByColumns, 4, |l, block, scales, _mins| {
+k_quant!(Q3_K, q3_k, SymmetricHalves<16>, Self, 4, |l, block, scales, _mins| {
     let d = f16_at(l, block, q3_k::D);
     for (scale, packed) in scales.iter_mut().zip(q3_k::unpack_scales(bytes_at(block, q3_k::SCALES))) {
         *scale = d * f32::from(packed);
@@ -96,7 +96,7 @@ k_quant!(Q6_K, q6_k, SymmetricHalves<32>, Self, 32, |l, block, scales, _mins| {
     }
 });
 
-k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, NotByColumns, 0, |l, block, scales, _mins| {
+k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, Self, 0, |l, block, scales, _mins| {
     let d = f16_at(l, block, iq4_xs::D);
     for (scale, packed) in scales.iter_mut().zip(iq4_xs::scales(bytes_at(block, 0))) {
         *scale = d * f32::from(packed);
