@@ -79,12 +79,15 @@ fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, runs: usiz
     let w = MatRef { mat, bytes, scale: None };
     let form = kernels.form(mat.dtype, mat.layout, n_rows);
     let len = kernels.packed_len(form, N_IN);
-    let mut packed = vec![0; len * n_rows];
+    // Rows begin with a cache line, as the device has them.
+    let mut packed = vec![0u8; len * n_rows + 63];
+    let first = packed.as_ptr().align_offset(64);
+    let packed = &mut packed[first..first + len * n_rows];
     for (r, into) in packed.chunks_exact_mut(len).enumerate() {
         let x: Vec<f32> = (0..N_IN).map(|i| ((i * 7 + r) % 23) as f32 / 23.0 - 0.5).collect();
         kernels.pack(form, &x, N_IN, 1.0, into);
     }
-    let x = Packed { form, n_rows, n_in: N_IN, bytes: &packed };
+    let x = Packed { form, n_rows, n_in: N_IN, bytes: packed };
     let mut scratch = Scratch::new().unwrap();
     let mut tile = vec![0.0; RANGE * n_rows];
     median(runs, || {

@@ -1,9 +1,10 @@
 //! Formats of 32 values, eight blocks at a time: lane `i` of the sums belongs to block `i`, so that the eight scales
 //! are applied at once.
 
+use super::wide_groups::{self, WideGrouped};
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, bytes_at};
-use crate::kernels::lanes::Lanes;
+use crate::kernels::lanes::{Lanes, Wide};
 use crate::matmul::{Plane, Q8Row};
 use core::array;
 use core::marker::PhantomData;
@@ -33,8 +34,14 @@ pub(crate) trait Grouped {
     }
 }
 
-impl<B: Grouped> RowDot for Groups<B> {
+impl<B: WideGrouped> RowDot for Groups<B> {
     const FEW_ROWS: usize = 12;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn wide_dots<W: Wide, const N: usize>(l: W, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+        wide_groups::dots::<W, B, N>(l, row, x, n_in)
+    }
 
     #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
@@ -57,20 +64,26 @@ impl<B: Grouped> RowDot for Groups<B> {
             add_group::<L, B, N>(l, &group, &planes, n_groups, 4, &mut sums);
         }
         for (x, sum) in x.iter().zip(&mut sums) {
-            for (g, places) in x.places.as_chunks::<8>().0[..x.n_residual.div_ceil(8)].iter().enumerate() {
-                let mut blocks = [row; 8];
-                for (block, place) in blocks.iter_mut().zip(places) {
-                    *block = &row[usize::from(u16::from_ne_bytes(*place)) * B::BYTES..][..B::BYTES];
-                }
-                let pairs = (x.n_residual - 8 * g).div_ceil(2).min(4);
-                add_group::<L, B, 1>(l, &Apart(blocks), &[x.residual], g, pairs, array::from_mut(sum));
-            }
+            add_residual::<L, B>(l, row, x, sum);
         }
         let mut out = [0.0; N];
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = l.fsum(sum);
         }
         out
+    }
+}
+
+/// Adds the products with the residual of a row of activations.
+#[inline(always)]
+pub(super) fn add_residual<L: Lanes, B: Grouped>(l: L, row: &[u8], x: &Q8Row<'_>, sum: &mut L::F) {
+    for (g, places) in x.places.as_chunks::<8>().0[..x.n_residual.div_ceil(8)].iter().enumerate() {
+        let mut blocks = [row; 8];
+        for (block, place) in blocks.iter_mut().zip(places) {
+            *block = &row[usize::from(u16::from_ne_bytes(*place)) * B::BYTES..][..B::BYTES];
+        }
+        let pairs = (x.n_residual - 8 * g).div_ceil(2).min(4);
+        add_group::<L, B, 1>(l, &Apart(blocks), &[x.residual], g, pairs, array::from_mut(sum));
     }
 }
 
@@ -138,9 +151,10 @@ fn add_group<L: Lanes, B: Grouped, const N: usize>(
     for p in 0..pairs {
         let w = B::codes(l, blocks.block(p), blocks.block(4 + p));
         for (x, dots) in x.iter().zip(&mut dots) {
-            // Activations are packed in pairs of steps, as the codes of two blocks come.
-            let x: &[u8; 64] = x.chunk(x.codes, 4 * g + p);
-            let x = [l.load(bytes_at(x, 0)), l.load(bytes_at(x, 32))];
+            // Activations are packed in two pairs of steps, as the codes of two blocks come.
+            let x: &[u8; 128] = x.chunk(x.codes, 2 * g + p / 2);
+            let at = 32 * (p % 2);
+            let x = [l.load(bytes_at(x, at)), l.load(bytes_at(x, 64 + at))];
             dots[p] = if B::SIGNED { l.dot2_signed(w, x) } else { l.dot2(w, x) };
         }
     }
@@ -295,6 +309,19 @@ impl Grouped for IQ4_NL {
     }
 }
 
+impl MXFP4 {
+    /// The values plus 12, which makes them unsigned.
+    pub(super) const TABLE: [u8; 16] = {
+        let mut table = [0; 16];
+        let mut i = 0;
+        while i < 16 {
+            table[i] = (mxfp4::VALUES[i] + 12) as u8;
+            i += 1;
+        }
+        table
+    };
+}
+
 impl Grouped for MXFP4 {
     const BYTES: usize = mxfp4::BYTES;
     const SIGNED: bool = false;
@@ -302,17 +329,7 @@ impl Grouped for MXFP4 {
 
     #[inline(always)]
     fn codes<L: Lanes>(l: L, a: &[u8], b: &[u8]) -> [L::V; 2] {
-        /// The values plus 12, which makes them unsigned.
-        const TABLE: [u8; 16] = {
-            let mut table = [0; 16];
-            let mut i = 0;
-            while i < 16 {
-                table[i] = (mxfp4::VALUES[i] + 12) as u8;
-                i += 1;
-            }
-            table
-        };
-        looked_up(l, &TABLE, nibbles(l, a, b, mxfp4::QS))
+        looked_up(l, &Self::TABLE, nibbles(l, a, b, mxfp4::QS))
     }
     #[inline(always)]
     fn scales<L: Lanes>(l: L, blocks: &impl Blocks) -> L::F {

@@ -5,26 +5,23 @@ mod books;
 mod groups;
 mod super_blocks;
 mod ternary;
+mod wide_groups;
+mod wide_super_blocks;
 
 pub(crate) use books::{Book, Books};
 pub(crate) use groups::{Apart, Grouped, Groups};
 pub(crate) use super_blocks::{Super, SuperBlocks};
 
-use super::lanes::{Kernel, Lanes};
+use super::lanes::{Kernel, Lanes, Wide};
 use crate::matmul::{MatRef, Packed, Q8Row};
 use core::marker::PhantomData;
 use core::ops::Range;
 
-/// How far ahead of the weights that are multiplied others are asked for, in bytes. The processor's own prefetching ends
-/// at every page. One thread of a Zen 3 that reads 20 GB/s, decode in GB/s of weights, without and with 1 and 3 KiB:
-/// Q4_0 13.0, 15.1, 15.7; Q8_0 14.5, 16.3, 16.3; Q4_K 12.7, 13.4, 13.9; Q6_K 14.5, 15.6, 17.2.
-const AHEAD: usize = 3072;
-
-/// Asks for what is `AHEAD` bytes behind a block or a group of blocks.
+/// Asks for what is [`AHEAD`](Lanes::AHEAD) bytes behind a block or a group of blocks.
 #[inline(always)]
 fn prefetch<L: Lanes>(l: L, weights: &[u8]) {
     for line in 0..weights.len().div_ceil(64) {
-        l.prefetch(weights, AHEAD + 64 * line);
+        l.prefetch(weights, L::AHEAD + 64 * line);
     }
 }
 
@@ -37,6 +34,15 @@ pub(crate) trait RowDot {
 
     /// Products of a row of weights, which `row` begins with, with `N` rows of activations of `n_in` values.
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N];
+
+    /// Whether there are kernels with 64-byte vectors.
+    const WIDE: bool = false;
+
+    /// The products, with such vectors.
+    #[inline(always)]
+    fn wide_dots<W: Wide, const N: usize>(l: W, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+        Self::dots(l, row, x, n_in)
+    }
 }
 
 /// The product, written to `tile` without the row scales.
@@ -66,6 +72,12 @@ impl<R: RowDot> Kernel for Dot<'_, R> {
                 while !x.is_empty() {
                     let r = first + n_rows - x.len();
                     x = match x.len() {
+                        4.. if const { R::WIDE && L::WIDE && L::TOGETHER >= 4 } => {
+                            self.dots::<L, 4>(l, o, r, x)
+                        }
+                        3 if const { R::WIDE && L::WIDE && L::TOGETHER >= 4 } => {
+                            self.dots::<L, 3>(l, o, r, x)
+                        }
                         4.. if const { R::TOGETHER >= 4 && L::TOGETHER >= 4 } => {
                             self.dots::<L, 4>(l, o, r, x)
                         }
@@ -91,7 +103,11 @@ impl<R: RowDot> Dot<'_, R> {
         x: &'x [Q8Row<'x>],
     ) -> &'x [Q8Row<'x>] {
         let Some((x, rest)) = x.split_first_chunk::<N>() else { return &[] };
-        let dots = R::dots::<L, N>(l, self.w.row(o), x, self.x.n_in);
+        let dots = if const { R::WIDE && L::WIDE } {
+            R::wide_dots::<L::Wide, N>(l.wide(), self.w.row(o), x, self.x.n_in)
+        } else {
+            R::dots::<L, N>(l, self.w.row(o), x, self.x.n_in)
+        };
         for (i, dot) in dots.iter().enumerate() {
             self.tile[(r + i) * self.outs.len() + o - self.outs.start] = *dot;
         }

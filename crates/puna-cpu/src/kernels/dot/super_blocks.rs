@@ -6,9 +6,10 @@
 //! (median 42), four at a time 40 to 61 (45). Scales stored and broadcast from memory instead of shuffled: the same for one
 //! and two rows, 8 % faster for four in a loop by itself, not kept.
 
+use super::wide_super_blocks::{self, WideSuper};
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, bytes_at, f16_at};
-use crate::kernels::lanes::Lanes;
+use crate::kernels::lanes::{Lanes, Wide};
 use crate::matmul::Q8Row;
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
@@ -49,9 +50,15 @@ pub(crate) enum Min {
     Own(f32),
 }
 
-impl<B: Super> RowDot for SuperBlocks<B> {
+impl<B: WideSuper> RowDot for SuperBlocks<B> {
     const FEW_ROWS: usize = 12;
     const TOGETHER: usize = 4;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn wide_dots<W: Wide, const N: usize>(l: W, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+        wide_super_blocks::dots::<W, B, N>(l, row, x, n_in)
+    }
 
     #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {

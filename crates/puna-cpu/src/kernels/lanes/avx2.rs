@@ -1,6 +1,6 @@
 //! Lanes of AVX2, FMA and F16C.
 
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, Portable};
 use crate::isa::Avx2;
 use core::arch::x86_64::*;
 
@@ -18,8 +18,13 @@ impl Lanes for Avx2 {
     type F = __m256;
     type T = __m256i;
     type G = __m256;
+    type Wide = Portable;
     const LANES: usize = 8;
 
+    #[inline(always)]
+    fn wide(self) -> Portable {
+        Portable
+    }
     #[inline(always)]
     fn enter(self, kernel: impl Kernel) {
         #[target_feature(enable = "avx2,fma,f16c")]

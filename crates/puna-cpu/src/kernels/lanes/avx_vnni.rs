@@ -4,7 +4,7 @@
 //! With the feature `twin` the instruction is spelled out in AVX2, so that a processor without it tests what is built
 //! on it. No processor at hand has it: beside that twin, the kernels have run on an emulated one (`tests/isas`), never timed.
 
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, Portable};
 use crate::isa::AvxVnni;
 use core::arch::x86_64::*;
 
@@ -40,8 +40,13 @@ impl Lanes for AvxVnni {
     type F = __m256;
     type T = __m256i;
     type G = __m256;
+    type Wide = Portable;
     const LANES: usize = 8;
 
+    #[inline(always)]
+    fn wide(self) -> Portable {
+        Portable
+    }
     #[inline(always)]
     fn enter(self, kernel: impl Kernel) {
         #[cfg_attr(not(feature = "twin"), target_feature(enable = "avx2,fma,f16c,avxvnni"))]

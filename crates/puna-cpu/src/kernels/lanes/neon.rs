@@ -4,7 +4,7 @@
 //! multiplied signed by signed, to 16 bits, so activations lose the 128 that was added to them and sums start at nothing.
 //! No processor at hand has these instructions: the kernels have run on emulated ones (`tests/isas`), never been timed.
 
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, Portable};
 use crate::isa::Neon;
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -90,9 +90,14 @@ impl Lanes for Neon {
     type F = F;
     type T = V;
     type G = F;
+    type Wide = Portable;
     const LANES: usize = 8;
     const UNROLL: bool = true;
 
+    #[inline(always)]
+    fn wide(self) -> Portable {
+        Portable
+    }
     #[inline(always)]
     fn enter(self, kernel: impl Kernel) {
         #[target_feature(enable = "neon")]

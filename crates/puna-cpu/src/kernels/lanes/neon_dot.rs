@@ -4,7 +4,7 @@
 //! Rust's intrinsics of these instructions are not stable, so they are written as assembly.
 
 use super::neon::{F, TOP_BITS, Two, V};
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, Portable};
 use crate::isa::NeonDot;
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -94,10 +94,15 @@ impl Lanes for NeonDot {
     type F = F;
     type T = V;
     type G = F;
+    type Wide = Portable;
     const LANES: usize = 8;
     const UNROLL: bool = true;
     const FOUR_WORDS: bool = true;
 
+    #[inline(always)]
+    fn wide(self) -> Portable {
+        Portable
+    }
     #[inline(always)]
     fn enter(self, kernel: impl Kernel) {
         #[target_feature(enable = "neon,dotprod")]

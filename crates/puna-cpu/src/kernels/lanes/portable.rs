@@ -92,10 +92,16 @@ impl Lanes for Portable {
     type F = F;
     type T = T;
     type G = G;
+    type Wide = Self;
     const LANES: usize = 16;
+    const WIDE: bool = true;
     // Where other lanes can be had, these are seldom used and slow to compile.
     const TOGETHER: usize = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { 1 } else { 4 };
 
+    #[inline(always)]
+    fn wide(self) -> Self {
+        self
+    }
     #[inline]
     fn enter(self, kernel: impl Kernel) {
         kernel.run(self);

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 /// Names and results: eight lanes of 32 bits each.
 type Results = Vec<(&'static str, [u32; 8])>;
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn byte(&mut self) -> u8 {
@@ -17,7 +17,7 @@ impl Random {
         (self.0 >> 56) as u8
     }
 
-    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         core::array::from_fn(|_| self.byte())
     }
 
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-fn all_isas(mut f: impl FnMut(Isa, &Kernels)) {
+pub(super) fn all_isas(mut f: impl FnMut(Isa, &Kernels)) {
     for isa in Isa::available() {
         f(isa, &Kernels::new(isa, Activations::Auto));
     }

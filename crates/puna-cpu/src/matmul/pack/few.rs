@@ -209,8 +209,8 @@ fn pair(codes: &mut [u8]) {
     for codes in codes.as_chunks_mut::<256>().0 {
         let natural = *codes;
         for (s, step) in natural.as_chunks::<32>().0.iter().enumerate() {
-            for (half, at) in step.as_chunks::<16>().0.iter().zip([s % 4 * 4 + s / 4, s % 4 * 4 + s / 4 + 2])
-            {
+            let at = s % 4 / 2 * 8 + s % 2 * 2 + s / 4;
+            for (half, at) in step.as_chunks::<16>().0.iter().zip([at, at + 4]) {
                 codes[16 * at..16 * at + 16].copy_from_slice(half);
             }
         }

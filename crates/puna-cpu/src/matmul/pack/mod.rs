@@ -32,8 +32,8 @@ pub enum Form {
     /// Rounded to BF16.
     Bf16,
     /// 8-bit codes for few rows, a scale for every 32. In each 256, steps of 32 are paired as the kernels of formats with
-    /// 32 values to a block multiply them: the first halves of steps 0 and 4, their last halves, then steps 1 and 5, and
-    /// so on.
+    /// 32 values to a block multiply them: the first halves of steps 0 and 4, 1 and 5, their last halves, then the same of
+    /// steps 2 and 6, 3 and 7.
     Q8,
     /// 8-bit codes for few rows, a scale for every 256 and an integer factor of it, up to [`MAX_FACTOR`], for every 32.
     Q8K,

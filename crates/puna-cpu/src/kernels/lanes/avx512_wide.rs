@@ -1,0 +1,146 @@
+//! 64-byte vectors of AVX-512.
+
+use super::{Lanes, Wide};
+use crate::isa::Avx512;
+use core::arch::x86_64::*;
+
+/// Evaluates calls of intrinsics.
+macro_rules! v {
+    ($calls:expr) => {
+        // SAFETY: only register operations and loads of references; `self` proves that the processor has the instructions.
+        unsafe { $calls }
+    };
+}
+
+impl Avx512 {
+    /// A count for each 16-bit lane; the compiler sees constants.
+    #[inline(always)]
+    fn counts(self, [a, b, c, d]: [u16; 4]) -> __m512i {
+        self.tbytes(bytemuck::cast_ref(&[[a; 8], [b; 8], [c; 8], [d; 8]]))
+    }
+}
+
+impl Wide for Avx512 {
+    #[inline(always)]
+    fn tbytes(self, from: &[u8; 64]) -> __m512i {
+        v!(_mm512_loadu_si512(from.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn ttwice(self, from: &[u8; 32]) -> __m512i {
+        v!(_mm512_broadcast_i64x4(_mm256_loadu_si256(from.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn tjoin4(self, [a, b, c, d]: [&[u8; 16]; 4]) -> __m512i {
+        self.thalves(self.load2(a, b), self.load2(c, d))
+    }
+    #[inline(always)]
+    fn thalves(self, low: __m256i, high: __m256i) -> __m512i {
+        v!(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+    }
+    #[inline(always)]
+    fn tlow(self, a: __m512i) -> __m256i {
+        v!(_mm512_castsi512_si256(a))
+    }
+    #[inline(always)]
+    fn thigh(self, a: __m512i) -> __m256i {
+        v!(_mm512_extracti64x4_epi64::<1>(a))
+    }
+    #[inline(always)]
+    fn tsplat8(self, value: i8) -> __m512i {
+        v!(_mm512_set1_epi8(value))
+    }
+    #[inline(always)]
+    fn tand(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_and_si512(a, b))
+    }
+    #[inline(always)]
+    fn tor(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_or_si512(a, b))
+    }
+    #[inline(always)]
+    fn txor(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_xor_si512(a, b))
+    }
+    #[inline(always)]
+    fn tshr16(self, a: __m512i, bits: [u16; 4]) -> __m512i {
+        v!(_mm512_srlv_epi16(a, self.counts(bits)))
+    }
+    #[inline(always)]
+    fn tshl16(self, a: __m512i, bits: [u16; 4]) -> __m512i {
+        v!(_mm512_sllv_epi16(a, self.counts(bits)))
+    }
+    #[inline(always)]
+    fn tsub16(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_sub_epi16(a, b))
+    }
+    #[inline(always)]
+    fn tmul16(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_mullo_epi16(a, b))
+    }
+    #[inline(always)]
+    fn tadd32(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn tsub32(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_sub_epi32(a, b))
+    }
+    #[inline(always)]
+    fn tadd8_where(self, a: __m512i, value: __m512i, bits: __m512i, of: __m512i) -> __m512i {
+        v!(_mm512_mask_add_epi8(a, _mm512_test_epi8_mask(bits, of), a, value))
+    }
+    #[inline(always)]
+    fn tshuffle8(self, table: __m512i, index: __m512i) -> __m512i {
+        v!(_mm512_shuffle_epi8(table, index))
+    }
+    #[inline(always)]
+    fn tdot8(self, acc: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+        v!(_mm512_dpbusd_epi32(acc, unsigned, signed))
+    }
+    #[inline(always)]
+    fn tmul8_pairs_signed(self, w: __m512i, x: __m512i) -> __m512i {
+        v!({
+            let x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+            _mm512_maddubs_epi16(_mm512_abs_epi8(w), x)
+        })
+    }
+    #[inline(always)]
+    fn tpack16(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_packs_epi32(a, b))
+    }
+    #[inline(always)]
+    fn tmul16_sums(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_madd_epi16(a, b))
+    }
+    #[inline(always)]
+    fn tpick16(self, a: __m512i, index: &[u16; 32]) -> __m512i {
+        v!(_mm512_permutexvar_epi16(self.tbytes(bytemuck::cast_ref(index)), a))
+    }
+    #[inline(always)]
+    fn tpick16_2(self, a: __m512i, b: __m512i, index: &[u16; 32]) -> __m512i {
+        v!(_mm512_permutex2var_epi16(a, self.tbytes(bytemuck::cast_ref(index)), b))
+    }
+    #[inline(always)]
+    fn tpick32_2(self, a: __m512i, b: __m512i, index: &[u32; 16]) -> __m512i {
+        v!(_mm512_permutex2var_epi32(a, self.tload(index), b))
+    }
+    #[inline(always)]
+    fn gtwice(self, a: __m256) -> __m512 {
+        v!(_mm512_broadcast_f32x8(a))
+    }
+    #[inline(always)]
+    fn ghalf(self, from: &[u8; 2]) -> __m512 {
+        v!(_mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(*from))))
+    }
+    #[inline(always)]
+    fn gpair(self, from: &[u8; 4]) -> [__m512; 2] {
+        v!({
+            let both = _mm512_cvtph_ps(_mm256_set1_epi32(i32::from_le_bytes(*from)));
+            [_mm512_moveldup_ps(both), _mm512_movehdup_ps(both)]
+        })
+    }
+    #[inline(always)]
+    fn ghalves(self, a: __m256i) -> __m512 {
+        v!(_mm512_cvtph_ps(a))
+    }
+}
