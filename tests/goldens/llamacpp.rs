@@ -96,7 +96,9 @@ fn rounded_activations_diverge_little() {
     let mut tokens: Vec<u32> = exact.bos().into_iter().collect();
     tokens.extend(exact.encode(&text[..2000]).unwrap());
     let expected = log_probabilities(&exact, &tokens, 512);
-    for (batch, most) in [(512, 2.5e-3), (1, 2.5e-3)] {
+    // The head is in Q8_0: many rows meet it in 16 bits with AVX2, in 8 bits elsewhere, as few rows do everywhere. With AVX-512
+    // 2.55e-3 was measured.
+    for (batch, most) in [(512, 3e-3), (1, 2.5e-3)] {
         let found = log_probabilities(&auto, &tokens, batch);
         let of_row =
             |(p, q): (&Vec<f64>, &Vec<f64>)| -> f64 { p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum() };
