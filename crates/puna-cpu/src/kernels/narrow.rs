@@ -43,9 +43,8 @@
 //! Scout's weights come from memory: asked for with every step, as now, 545 tokens/s in prefill of 512; while the slab before
 //! is unpacked, 531.
 
-use super::blocks::{Block, ByColumns, ColumnStep, KeepColumns, Shape};
-use super::lanes::columns::Columns as ColumnLanes;
-use super::lanes::{Kernel, Lanes};
+use super::blocks::{Block, ColumnStep, Shape};
+use super::lanes::{Kernel, Lanes, Wide};
 use super::panel::{self, Blocks, transpose};
 use super::slab::{Ahead, Keep, Unpack, chunks, filled, minima};
 use crate::buffers::Line;
@@ -90,8 +89,7 @@ impl<S: Shape> Part<S> {
     const LEN: usize = Self::WORDS + if S::AFFINE { 3 } else { 2 };
 }
 
-/// The product, written to `tile` without the row scales. Only for AVX2, for codes up to [`LARGEST`], for AVX-VNNI and for
-/// NEON.
+/// The product, written to `tile` without the row scales; with AVX2 only for codes up to [`LARGEST`].
 pub(crate) fn product<B: Block>(
     kernels: &Kernels,
     w: MatRef<'_>,
@@ -115,12 +113,7 @@ pub(crate) fn product<B: Block>(
                 panel: bytemuck::cast_slice_mut(&mut scratch.panel),
                 shape: PhantomData::<B::Shape>,
             };
-            let unpack = Unpack::<B, _>::new(w, &part, &slab, keep);
-            if <B::Columns as ByColumns>::ANY && kernels.by_columns() {
-                kernels.enter_columns(unpack);
-            } else {
-                kernels.enter(unpack);
-            }
+            kernels.enter(Unpack::<B, _>::new(w, &part, &slab, keep));
             kernels.enter(Multiply {
                 x,
                 row_bytes: x.row_bytes(),
@@ -176,11 +169,9 @@ impl<S: Shape> Keep for Columns<'_, S> {
             }
         }
     }
-}
 
-impl<S: Shape> KeepColumns for Columns<'_, S> {
     #[inline(always)]
-    fn keep_columns<L: ColumnLanes>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>) {
+    fn keep_columns<L: Wide>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>) {
         let width = const { panel::width::<L>() };
         let (at, lane) = (first / width * STEPS + at, first % width);
         let to = &mut self.panel[at * Part::<S>::IN_STEP * Part::<S>::LEN * width..];

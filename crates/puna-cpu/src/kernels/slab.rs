@@ -1,9 +1,10 @@
 //! What the kernels of block-quantised weights and many rows share: a slab of weights, some outputs by some steps of 32
-//! inputs, is unpacked eight outputs at a time; how the unpacked steps are kept is up to the kernel.
+//! inputs, is unpacked eight outputs at a time, or with vectors of 64 bytes and by formats that can, sixteen as columns; how the
+//! unpacked steps are kept is up to the kernel.
 
-use super::blocks::{Block, ByColumns, KeepColumns, Shape, Sides, Step};
-use super::lanes::columns::{self, Columns, ColumnsKernel};
-use super::lanes::{Kernel, Lanes};
+use super::blocks::{Block, ByColumns, ColumnStep, Shape, Sides, Step};
+use super::lanes::wide::ROWS;
+use super::lanes::{Kernel, Lanes, Wide};
 use crate::matmul::MatRef;
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -26,6 +27,10 @@ pub(crate) trait Keep {
         scale: &[[f32; 8]; 2],
         min: &[[f32; 8]; 2],
     );
+
+    /// Keeps step `at` of the slab for the outputs `first .. first + 16`. Kernels that only AVX2 runs never have any.
+    #[inline(always)]
+    fn keep_columns<L: Wide>(&mut self, _: L, _at: usize, _first: usize, _step: ColumnStep<L>) {}
 }
 
 /// Unpacks a slab. Beyond the last output, its weights are repeated: nothing reads their sums.
@@ -58,6 +63,12 @@ impl<'a, B: Block, K> Unpack<'a, B, K> {
 impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
+        if const { L::WIDE && B::Columns::ANY } {
+            for first in (0..self.outs.len()).step_by(ROWS) {
+                B::Columns::columns(l.wide(), self.rows(first), first, &mut self.keep);
+            }
+            return;
+        }
         let (mut unpacked, mut sides) = ([[Step::ZERO; 8]; 8], Sides::ZERO);
         for first in (0..self.outs.len()).step_by(8) {
             let rows: [&[u8]; 8] = self.rows(first);
@@ -75,16 +86,6 @@ impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
                     self.keep.keep(l, b * B::STEPS + s, first, codes, scale, min);
                 }
             }
-        }
-    }
-}
-
-impl<B: Block, K: KeepColumns> ColumnsKernel for Unpack<'_, B, K> {
-    #[inline(always)]
-    fn run<L: Columns>(mut self, l: L) {
-        for first in (0..self.outs.len()).step_by(columns::ROWS) {
-            let rows = self.rows(first);
-            B::Columns::columns(l, rows, first, &mut self.keep);
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::isa::{Avx512Bf16, Isa};
 use crate::kernels::blocks::{self, Block, Shape};
 use crate::kernels::dot::{Dot, RowDot};
 use crate::kernels::float::{self, FloatScratch};
-use crate::kernels::lanes::columns::{Columns, ColumnsKernel};
 use crate::kernels::lanes::{Kernel, Lanes, Portable};
 use crate::kernels::narrow::{self, NarrowScratch};
 use crate::kernels::tile::{self, TileScratch};
@@ -256,21 +255,6 @@ impl Kernels {
         match self.isa {
             Isa::Avx512(_, bf16) => bf16,
             _ => None,
-        }
-    }
-
-    /// Whether [`enter_columns`](Self::enter_columns) runs anything.
-    pub(crate) fn by_columns(&self) -> bool {
-        matches!(self.isa, Isa::Scalar | Isa::Avx512(..))
-    }
-
-    /// Runs a kernel if the instruction set has sixteen lanes, for which alone it is compiled.
-    pub(crate) fn enter_columns(&self, kernel: impl ColumnsKernel) {
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(lanes, _) => lanes.enter_columns(kernel),
-            Isa::Scalar => Portable.enter_columns(kernel),
-            _ => {}
         }
     }
 

@@ -6,7 +6,7 @@ mod k_quants;
 mod legacy;
 
 pub(crate) use codebooks::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
-pub(crate) use columns::{ByColumns, ColumnStep, KeepColumns};
+pub(crate) use columns::{ByColumns, ColumnStep};
 pub(crate) use k_quants::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, TQ1_0, TQ2_0};
 pub(crate) use legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 

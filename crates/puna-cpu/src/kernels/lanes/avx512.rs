@@ -21,9 +21,9 @@ impl Lanes for Avx512 {
     type Wide = Self;
     const LANES: usize = 16;
     const WIDE: bool = true;
-    // One thread of a Zen 5 that reads 38 GB/s, decode in GB/s of weights with 3, 4, 6, 8, 12, 16 and 32 KiB: Q4_0 28.8, 30.3,
-    // 31.8, 36.5, 35.8, 37.0, 33.4; Q4_K 31.1, 31.0, 32.1, 35.3, 35.0, 35.6, 34.8; Q6_K 31.4, 31.8, 36.2, 39.8, 38.8, 38.5,
-    // 37.6. Hints for the second cache, or for none, gain nothing.
+    // One thread of a Zen 5 that reads 38 GB/s, decode in GB/s of weights with 3, 4, 6, 8, 12, 16 and 32 KiB, one sweep: Q4_0
+    // 28.8, 30.3, 31.8, 36.5, 35.8, 37.0, 33.4; Q4_K 31.1, 31.0, 32.1, 35.3, 35.0, 35.6, 34.8; Q6_K 31.4, 31.8, 36.2, 39.8,
+    // 38.8, 38.5, 37.6. Hints for the second cache, or for none, gained nothing that stood out of the noise.
     const AHEAD: usize = 8192;
 
     #[inline(always)]
@@ -64,14 +64,6 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn tzero(self) -> __m512i {
         v!(_mm512_setzero_si512())
-    }
-    #[inline(always)]
-    fn tdot16(self, _: i32, acc: __m512i, w: &[__m512i; 4], x: &[u32; 4]) -> __m512i {
-        let mut acc = acc;
-        for (w, x) in w.iter().zip(x) {
-            acc = v!(_mm512_dpbusd_epi32(acc, _mm512_set1_epi32(*x as i32), *w));
-        }
-        acc
     }
     #[inline(always)]
     fn tadd_bytes(self, _: i32, acc: __m512i, w: __m512i, x: u32) -> __m512i {

@@ -1,5 +1,6 @@
 //! 64-byte vectors of AVX-512.
 
+use super::wide::ROWS;
 use super::{Lanes, Wide};
 use crate::isa::Avx512;
 use core::arch::x86_64::*;
@@ -7,7 +8,8 @@ use core::arch::x86_64::*;
 /// Evaluates calls of intrinsics.
 macro_rules! v {
     ($calls:expr) => {
-        // SAFETY: only register operations and loads of references; `self` proves that the processor has the instructions.
+        // SAFETY: only register operations, loads of references, and stores to slices whose length was just checked; `self`
+        // proves that the processor has the instructions.
         unsafe { $calls }
     };
 }
@@ -46,6 +48,37 @@ impl Wide for Avx512 {
         v!(_mm512_extracti64x4_epi64::<1>(a))
     }
     #[inline(always)]
+    fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [__m512i; 4] {
+        // Every fourth row in the quarters of a vector, so that lanes are in order after they have changed places within
+        // quarters.
+        let mut quarters = [self.tzero(); 4];
+        for (k, vector) in quarters.iter_mut().enumerate() {
+            *vector = v!({
+                let row = |i: usize| _mm_loadu_si128(rows[i].as_ptr().cast());
+                let vector = _mm512_castsi128_si512(row(k));
+                let vector = _mm512_inserti32x4::<1>(vector, row(4 + k));
+                let vector = _mm512_inserti32x4::<2>(vector, row(8 + k));
+                _mm512_inserti32x4::<3>(vector, row(12 + k))
+            });
+        }
+        let [a, b, c, d] = quarters;
+        v!({
+            let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+            let (low2, high2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(low, high),
+                _mm512_unpackhi_epi64(low, high),
+                _mm512_unpacklo_epi64(low2, high2),
+                _mm512_unpackhi_epi64(low2, high2),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn tstore(self, a: __m512i, to: &mut [u32]) {
+        let to = &mut to[..16];
+        v!(_mm512_storeu_si512(to.as_mut_ptr().cast(), a))
+    }
+    #[inline(always)]
     fn tsplat8(self, value: i8) -> __m512i {
         v!(_mm512_set1_epi8(value))
     }
@@ -70,6 +103,10 @@ impl Wide for Avx512 {
         v!(_mm512_sllv_epi16(a, self.counts(bits)))
     }
     #[inline(always)]
+    fn tsub8(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_sub_epi8(a, b))
+    }
+    #[inline(always)]
     fn tsub16(self, a: __m512i, b: __m512i) -> __m512i {
         v!(_mm512_sub_epi16(a, b))
     }
@@ -88,6 +125,13 @@ impl Wide for Avx512 {
     #[inline(always)]
     fn tadd8_where(self, a: __m512i, value: __m512i, bits: __m512i, of: __m512i) -> __m512i {
         v!(_mm512_mask_add_epi8(a, _mm512_test_epi8_mask(bits, of), a, value))
+    }
+    #[inline(always)]
+    fn tbyte(self, a: __m512i, i: usize) -> __m512i {
+        v!({
+            let top = _mm512_sll_epi32(a, _mm_cvtsi64_si128(24 - 8 * i as i64));
+            _mm512_srai_epi32::<24>(top)
+        })
     }
     #[inline(always)]
     fn tshuffle8(self, table: __m512i, index: __m512i) -> __m512i {
@@ -137,6 +181,13 @@ impl Wide for Avx512 {
         v!({
             let both = _mm512_cvtph_ps(_mm256_set1_epi32(i32::from_le_bytes(*from)));
             [_mm512_moveldup_ps(both), _mm512_movehdup_ps(both)]
+        })
+    }
+    #[inline(always)]
+    fn gwords(self, a: __m512i, high: bool) -> __m512 {
+        v!({
+            let low = if high { _mm512_srli_epi32::<16>(a) } else { a };
+            _mm512_cvtph_ps(_mm512_cvtepi32_epi16(low))
         })
     }
     #[inline(always)]

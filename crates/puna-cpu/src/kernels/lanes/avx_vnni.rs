@@ -77,10 +77,6 @@ impl Lanes for AvxVnni {
     }
 
     #[inline(always)]
-    fn tdot16(self, limit: i32, acc: __m256i, w: &[__m256i; 4], x: &[u32; 4]) -> __m256i {
-        w.iter().zip(x).fold(acc, |acc, (w, x)| self.tadd_bytes(limit, acc, *w, *x))
-    }
-    #[inline(always)]
     fn tadd_bytes(self, _: i32, acc: __m256i, w: __m256i, x: u32) -> __m256i {
         // SAFETY: register operations; `self` proves that the processor has the instructions.
         self.dot(acc, unsafe { _mm256_set1_epi32(x as i32) }, w)

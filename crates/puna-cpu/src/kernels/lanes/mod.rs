@@ -102,7 +102,6 @@ mod avx512;
 mod avx512_wide;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
-pub(crate) mod columns;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -111,7 +110,7 @@ mod portable;
 mod portable_wide;
 #[cfg(test)]
 mod tests;
-mod wide;
+pub(crate) mod wide;
 #[cfg(test)]
 mod wide_tests;
 
@@ -289,7 +288,15 @@ pub(crate) trait Lanes: Copy {
     fn tzero(self) -> Self::T;
     /// `acc` plus, in each lane, the sum of 16 products of the signed bytes of `w` by the unsigned bytes of `x`, which
     /// all lanes share. No byte of `w` exceeds `±limit`, a constant.
-    fn tdot16(self, limit: i32, acc: Self::T, w: &[Self::T; 4], x: &[u32; 4]) -> Self::T;
+    /// Only kernels for AVX2 use it.
+    #[inline(always)]
+    fn tdot16(self, limit: i32, acc: Self::T, w: &[Self::T; 4], x: &[u32; 4]) -> Self::T {
+        let mut acc = acc;
+        for (w, x) in w.iter().zip(x) {
+            acc = self.tadd_bytes(limit, acc, *w, *x);
+        }
+        acc
+    }
     /// `acc` plus the products of four signed bytes in each lane of `w`, which `store_codes` stored, by the bytes of `x`,
     /// which all lanes share. These are 128 more than the activations that they stand for. Where it is sooner done, the 128
     /// is taken off first; else `x` is multiplied as it is, see `sub_byte_sums`.

@@ -149,16 +149,6 @@ impl Lanes for NeonDot {
     }
 
     #[inline(always)]
-    fn tdot16(self, _: i32, acc: V, w: &[V; 4], x: &[u32; 4]) -> V {
-        let mut acc = acc;
-        for (w, x) in w.iter().zip(x) {
-            // Less than 128 of each, then 128 times the weights.
-            acc = self.dot(acc, *w, self.splat32_halves(*x ^ TOP_BITS, *x ^ TOP_BITS));
-            acc = self.add32(acc, self.shl32(self.dot_signed(*w, self.splat8(1)), 7));
-        }
-        acc
-    }
-    #[inline(always)]
     fn tadd_bytes(self, _: i32, acc: V, w: V, x: u32) -> V {
         self.dot(acc, w, self.splat32_halves(x ^ TOP_BITS, x ^ TOP_BITS))
     }

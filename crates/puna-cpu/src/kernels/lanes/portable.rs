@@ -322,18 +322,6 @@ impl Lanes for Portable {
         [0; 16]
     }
     #[inline]
-    fn tdot16(self, _: i32, acc: T, w: &[T; 4], x: &[u32; 4]) -> T {
-        let mut acc = acc;
-        for (w, x) in w.iter().zip(x) {
-            let x = x.to_le_bytes().map(i32::from);
-            for (acc, w) in acc.iter_mut().zip(w) {
-                let w = w.to_le_bytes().map(signed);
-                *acc += w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
-            }
-        }
-        acc
-    }
-    #[inline]
     fn tadd_bytes(self, _: i32, acc: T, w: T, x: u32) -> T {
         let x = x.to_le_bytes().map(i32::from);
         core::array::from_fn(|i| {

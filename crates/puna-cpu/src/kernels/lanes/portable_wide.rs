@@ -1,5 +1,6 @@
 //! 64-byte vectors of plain arrays.
 
+use super::wide::ROWS;
 use super::{Lanes, Portable, Wide};
 use half::f16;
 
@@ -81,6 +82,14 @@ impl Wide for Portable {
         core::array::from_fn(|i| a[32 + i])
     }
     #[inline]
+    fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [T; 4] {
+        core::array::from_fn(|j| core::array::from_fn(|i| i32::from_le_bytes(rows[i].as_chunks().0[j])))
+    }
+    #[inline]
+    fn tstore(self, a: T, to: &mut [u32]) {
+        to[..16].copy_from_slice(&a.map(i32::cast_unsigned));
+    }
+    #[inline]
     fn tsplat8(self, value: i8) -> T {
         from_bytes([value as u8; 64])
     }
@@ -105,6 +114,10 @@ impl Wide for Portable {
         shifted(a, |a, quarter| a << bits[quarter])
     }
     #[inline]
+    fn tsub8(self, a: T, b: T) -> T {
+        zip_bytes(a, b, u8::wrapping_sub)
+    }
+    #[inline]
     fn tsub16(self, a: T, b: T) -> T {
         zip_halves(a, b, i16::wrapping_sub)
     }
@@ -124,6 +137,10 @@ impl Wide for Portable {
     fn tadd8_where(self, a: T, value: T, bits: T, of: T) -> T {
         let set = zip_bytes(bits, of, |bits, of| if bits & of == 0 { 0 } else { 0xFF });
         zip_bytes(a, self.tand(set, value), u8::wrapping_add)
+    }
+    #[inline]
+    fn tbyte(self, a: T, i: usize) -> T {
+        a.map(|a| i32::from(a.to_le_bytes()[i] as i8))
     }
     #[inline]
     fn tshuffle8(self, table: T, index: T) -> T {
@@ -182,6 +199,10 @@ impl Wide for Portable {
     #[inline]
     fn gpair(self, [a, b, c, d]: &[u8; 4]) -> [[f32; 16]; 2] {
         [self.ghalf(&[*a, *b]), self.ghalf(&[*c, *d])]
+    }
+    #[inline]
+    fn gwords(self, a: T, high: bool) -> [f32; 16] {
+        a.map(|a| f16::from_bits((if high { a >> 16 } else { a }) as u16).to_f32())
     }
     #[inline]
     fn ghalves(self, a: V) -> [f32; 16] {

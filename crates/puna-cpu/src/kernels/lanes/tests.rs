@@ -1,6 +1,5 @@
 //! The lanes of every instruction set of this machine against the portable ones, operation by operation.
 
-use super::columns::{Columns, ColumnsKernel, ROWS};
 use super::{Kernel, Lanes, Portable};
 use crate::isa::Isa;
 use crate::matmul::{Activations, Kernels};
@@ -173,6 +172,8 @@ impl Kernel for Widest<'_> {
         let x: [u32; 4] = core::array::from_fn(|i| u32::from_le_bytes(bytes.as_chunks().0[i]));
         put("tload", l.to_g(w[0]));
         put("tmul16_pairs", l.to_g(l.tmul16_pairs(w[0], w[1], x[0])));
+        // Only kernels for x86-64 use it.
+        #[cfg(not(target_arch = "aarch64"))]
         put("tdot16", l.to_g(l.tdot16(128, l.tzero(), &w, &x)));
         let [a, b] = [l.gload_f8(&bytes), l.gload_f8(&bytes[16..])];
         put("gadd", l.gadd(a, b));
@@ -208,63 +209,6 @@ fn widest_vectors_do_what_portable_ones_do() {
                 let equal = got.iter().zip(expected).all(|(a, b)| same(*a, *b));
                 assert!(equal, "{}, {name}: {got:X?}, not {expected:X?}", isa.name());
             }
-        });
-    }
-}
-
-/// Operations on columns.
-struct ColumnsOfRows<'a> {
-    rows: &'a [[u8; 16]; ROWS],
-    table: &'a [i8; 16],
-    out: &'a mut Vec<(&'static str, [u32; 16])>,
-}
-
-impl ColumnsKernel for ColumnsOfRows<'_> {
-    #[inline(always)]
-    fn run<L: Columns>(self, l: L) {
-        let Self { rows, table, out } = self;
-        let columns = l.tcolumns(rows.each_ref());
-        let mut put = |name, v: L::T| {
-            let mut to = [0; 16];
-            l.tstore(v, &mut to);
-            out.push((name, to));
-        };
-        let [a, b, c, d] = columns;
-        columns.into_iter().for_each(|column| put("tcolumns", column));
-        put("tsplat8", l.tsplat8(-7));
-        put("tand", l.tand(a, b));
-        put("tor", l.tor(a, b));
-        for bits in 0..8 {
-            put("tshr16", l.tshr16(c, bits));
-            put("tshl16", l.tshl16(c, bits));
-        }
-        put("tsub8", l.tsub8(a, c));
-        put("tsub32", l.tsub32(a, c));
-        put("tlookup", l.tlookup(table, l.tand(d, l.tsplat8(15))));
-        (0..4).for_each(|i| put("tbyte", l.tbyte(b, i)));
-        // No NaN, which may change its bits on the way.
-        let finite = l.tand(d, l.tsplat8(0x3B));
-        for (name, v) in [("tlow_f16", l.tlow_f16(finite)), ("thigh_f16", l.thigh_f16(finite))] {
-            let mut to = [0.0; 16];
-            l.gstore(v, &mut to);
-            out.push((name, to.map(f32::to_bits)));
-        }
-    }
-}
-
-#[test]
-fn columns_are_what_portable_ones_are() {
-    let mut random = Random(4);
-    for _ in 0..20 {
-        let rows = core::array::from_fn(|_| random.bytes());
-        let table = &core::array::from_fn(|_| random.code(127));
-        let mut expected = Vec::new();
-        Portable.enter_columns(ColumnsOfRows { rows: &rows, table, out: &mut expected });
-        assert_eq!(expected[1].1[5], u32::from_le_bytes(*rows[5][4..].first_chunk().unwrap()));
-        all_isas(|isa, kernels| {
-            let mut out = Vec::new();
-            kernels.enter_columns(ColumnsOfRows { rows: &rows, table, out: &mut out });
-            assert!(!kernels.by_columns() || out == expected, "{}: {out:X?}, not {expected:X?}", isa.name());
         });
     }
 }
