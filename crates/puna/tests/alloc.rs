@@ -5,6 +5,7 @@
 use puna::{Activations, DeviceKind, LoadOptions, Model, Sampling, Session, SessionOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 struct Counting;
 
@@ -61,6 +62,16 @@ fn while_decoding(session: &mut Session, sampling: &Sampling) -> (usize, usize, 
     (most, adding, steps)
 }
 
+/// Waits until nothing has been allocated for a while. A thread that starts allocates, whenever the system lets it run, and
+/// a few steps of this small model may be over before that.
+fn threads_have_started() {
+    let mut before = usize::MAX;
+    while before != ALLOCATIONS.load(Ordering::Relaxed) {
+        before = ALLOCATIONS.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// One test for all cases: the counter is shared by the whole process, and tests run side by side.
 #[test]
 fn decoding_allocates_nothing_between_two_cache_blocks() {
@@ -75,6 +86,7 @@ fn decoding_allocates_nothing_between_two_cache_blocks() {
         let model = Model::from_bytes(bytes.clone(), &options).unwrap();
         let options = SessionOptions::default().context(4 * BLOCK);
         let mut session = model.session(&options).unwrap();
+        threads_have_started();
         let plain = Sampling::default();
         let full = Sampling::default()
             .temperature(0.8)
