@@ -19,7 +19,7 @@ pub struct Avx512(pub(crate) Avx2);
 
 /// Proof that this processor has AVX-512 BF16, besides what [`Avx512`] proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Avx512Bf16(());
+pub struct Avx512Bf16(pub(crate) Avx512);
 
 /// Proof that this is an AArch64 processor with NEON, as they all are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +103,10 @@ impl Avx512Bf16 {
     /// Checks the processor.
     pub fn new() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        if Avx512::new().is_some() && has!("avx512bf16") {
-            return Some(Self(()));
+        if let Some(avx512) = Avx512::new()
+            && has!("avx512bf16")
+        {
+            return Some(Self(avx512));
         }
         None
     }

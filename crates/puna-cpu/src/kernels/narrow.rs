@@ -45,7 +45,7 @@
 
 use super::blocks::{Block, ColumnStep, Shape};
 use super::lanes::{Kernel, Lanes, Wide};
-use super::panel::{self, Blocks, transpose};
+use super::panel::{self, Blocks, load, store, transpose};
 use super::slab::{Ahead, Keep, Unpack, chunks, filled, minima};
 use crate::buffers::Line;
 use crate::matmul::{Kernels, MatRef, Packed, STEP};
@@ -59,6 +59,8 @@ use core::ops::Range;
 const OUTS: usize = 64;
 /// Steps of a slab.
 const STEPS: usize = 24;
+/// Cache lines of weights that are asked for with every step of a few rows: all of a slab before a dozen rows have passed.
+const AHEAD_LINES: usize = 4;
 /// Words of a step.
 const WORDS: usize = 8;
 
@@ -101,14 +103,8 @@ pub(crate) fn product<B: Block>(
     let n_steps = x.n_in / 32;
     for slab in chunks(0..n_steps, STEPS) {
         for part in chunks(outs.clone(), OUTS) {
-            // What is unpacked next: other outputs, the next slab, or at the end probably the outputs that follow.
-            let (next_outs, next_slab) = match (part.end < outs.end, slab.end < n_steps) {
-                (true, _) => (part.end..outs.end.min(part.end + OUTS), slab.clone()),
-                (false, true) => {
-                    (outs.start..outs.end.min(outs.start + OUTS), slab.end..n_steps.min(slab.end + STEPS))
-                }
-                (false, false) => (outs.end..outs.end + OUTS, 0..n_steps.min(STEPS)),
-            };
+            let bytes = |step| step / B::STEPS * B::BYTES;
+            let ahead = Ahead::after(w, (&outs, &part), (&slab, n_steps), (OUTS, STEPS), bytes);
             let keep = Columns {
                 panel: bytemuck::cast_slice_mut(&mut scratch.panel),
                 shape: PhantomData::<B::Shape>,
@@ -122,7 +118,7 @@ pub(crate) fn product<B: Block>(
                 tile: &mut tile[part.start - outs.start..],
                 stride: outs.len(),
                 n_out: part.len(),
-                ahead: Ahead::new::<B>(w, next_outs, &next_slab),
+                ahead,
                 shape: PhantomData::<B::Shape>,
             });
         }
@@ -243,7 +239,7 @@ impl<S: Shape> Blocks for Multiply<'_, S> {
             for (x, row) in x.iter_mut().zip(&rows) {
                 *x = &row[s];
             }
-            self.ahead.step(l);
+            self.ahead.step::<L, AHEAD_LINES>(l);
             add_step::<L, S, N>(l, self.step(width, column, s), words, &x, &mut totals);
         }
         for (i, totals) in totals.into_iter().enumerate() {
@@ -306,29 +302,6 @@ impl<'a, S: Shape> Multiply<'a, S> {
 #[inline(always)]
 fn words<L: Lanes, S: Shape>() -> usize {
     if const { L::LANES == 16 } { Part::<S>::WORDS } else { black_box(Part::<S>::WORDS) }
-}
-
-/// A group of outputs, of which the last may be narrower.
-#[inline(always)]
-fn load<L: Lanes>(l: L, from: &[f32]) -> [L::G; 2] {
-    if let Some(from) = from.get(..const { panel::width::<L>() }) {
-        return [l.gload(from), l.gload(&from[L::LANES..])];
-    }
-    let mut values = [0.0; panel::MAX_WIDTH];
-    values.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    [l.gload(&values), l.gload(&values[L::LANES..])]
-}
-
-#[inline(always)]
-fn store<L: Lanes>(l: L, group: [L::G; 2], to: &mut [f32]) {
-    if let Some(to) = to.get_mut(..const { panel::width::<L>() }) {
-        l.gstore(group[0], to);
-        return l.gstore(group[1], &mut to[L::LANES..]);
-    }
-    let mut values = [0.0; panel::MAX_WIDTH];
-    l.gstore(group[0], &mut values);
-    l.gstore(group[1], &mut values[L::LANES..]);
-    to.iter_mut().zip(values).for_each(|(to, value)| *to = value);
 }
 
 /// Adds the products of the step that `weights` begins with and a step of each of `N` rows. `words` are those of a part.

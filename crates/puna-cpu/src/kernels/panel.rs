@@ -104,27 +104,41 @@ impl Blocks for Multiply<'_> {
             }
         }
         let n_out = width.min(self.n_out - column);
-        for (i, sums) in sums.into_iter().enumerate() {
+        for (i, mut sums) in sums.into_iter().enumerate() {
             let out = &mut self.out[(r + i) * self.stride + column..][..n_out];
-            if n_out == width {
-                store(l, sums, out, self.add);
-            } else {
-                let mut values = [0.0; MAX_WIDTH];
-                values[..n_out].copy_from_slice(out);
-                store(l, sums, &mut values, self.add);
-                out.copy_from_slice(&values[..n_out]);
+            if self.add {
+                for (sum, before) in sums.iter_mut().zip(load(l, out)) {
+                    *sum = l.gadd(*sum, before);
+                }
             }
+            store(l, sums, out);
         }
         N
     }
 }
 
+/// The sums of a group of outputs, of which the last may be narrower.
 #[inline(always)]
-fn store<L: Lanes>(l: L, sums: [L::G; 2], out: &mut [f32], add: bool) {
-    for (sum, out) in sums.into_iter().zip(out.chunks_exact_mut(L::LANES)) {
-        let sum = if add { l.gadd(sum, l.gload(out)) } else { sum };
-        l.gstore(sum, out);
+pub(crate) fn load<L: Lanes>(l: L, from: &[f32]) -> [L::G; 2] {
+    if let Some(from) = from.get(..const { width::<L>() }) {
+        return [l.gload(from), l.gload(&from[L::LANES..])];
     }
+    let mut values = [0.0; MAX_WIDTH];
+    values.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    [l.gload(&values), l.gload(&values[L::LANES..])]
+}
+
+/// Stores what [`load`] loads.
+#[inline(always)]
+pub(crate) fn store<L: Lanes>(l: L, group: [L::G; 2], to: &mut [f32]) {
+    if let Some(to) = to.get_mut(..const { width::<L>() }) {
+        l.gstore(group[0], to);
+        return l.gstore(group[1], &mut to[L::LANES..]);
+    }
+    let mut values = [0.0; MAX_WIDTH];
+    l.gstore(group[0], &mut values);
+    l.gstore(group[1], &mut values[L::LANES..]);
+    to.iter_mut().zip(values).for_each(|(to, value)| *to = value);
 }
 
 /// Eight rows of `n` values, `stride` from one to the next, become columns of a group: eight lanes of each `width`.

@@ -11,9 +11,6 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ops::Range;
 
-/// Cache lines of weights that are asked for with every step of a few rows: all of a slab before a dozen rows have passed.
-const AHEAD_LINES: usize = 4;
-
 /// Where unpacked steps go.
 pub(crate) trait Keep {
     /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab: their codes, and for each half their
@@ -103,23 +100,40 @@ pub(crate) fn minima<S: Shape>(min: &[[f32; 8]; 2], half: usize) -> [f32; 8] {
 pub(crate) struct Ahead<'a> {
     w: MatRef<'a>,
     outs: Range<usize>,
-    /// The bytes of a row, and which of them are next.
+    /// Bytes of a row, and which of them are next.
     bytes: Range<usize>,
     at: usize,
 }
 
 impl<'a> Ahead<'a> {
-    /// Those of these outputs, as far as there are such, and of these steps.
-    pub(crate) fn new<B: Block>(w: MatRef<'a>, outs: Range<usize>, steps: &Range<usize>) -> Self {
-        let bytes = steps.start / B::STEPS * B::BYTES..steps.end / B::STEPS * B::BYTES;
+    /// What is unpacked after the outputs `part` of `outs` and the `slab` of `n` inputs, whatever those are counted in: other
+    /// outputs, the next inputs, or at the end probably the outputs that follow. Slabs have `n_outs` by `depth`; `bytes` tells
+    /// where some inputs are in a row.
+    pub(crate) fn after(
+        w: MatRef<'a>,
+        (outs, part): (&Range<usize>, &Range<usize>),
+        (slab, n): (&Range<usize>, usize),
+        (n_outs, depth): (usize, usize),
+        bytes: impl Fn(usize) -> usize,
+    ) -> Self {
+        let (first, start) = match (part.end < outs.end, slab.end < n) {
+            (true, _) => (part.end, slab.start),
+            (false, true) => (outs.start, slab.end),
+            (false, false) => (outs.end, 0),
+        };
+        Self::new(w, first..first + n_outs, bytes(start)..bytes(n.min(start + depth)))
+    }
+
+    /// Those of these outputs, as far as there are such, within these bytes of each.
+    fn new(w: MatRef<'a>, outs: Range<usize>, bytes: Range<usize>) -> Self {
         let n_out = w.mat.n_out;
         Self { w, outs: outs.start.min(n_out)..outs.end.min(n_out), at: bytes.start, bytes }
     }
 
-    /// Asks for a few more cache lines.
+    /// Asks for `LINES` more cache lines.
     #[inline(always)]
-    pub(crate) fn step<L: Lanes>(&mut self, l: L) {
-        for _ in 0..AHEAD_LINES {
+    pub(crate) fn step<L: Lanes, const LINES: usize>(&mut self, l: L) {
+        for _ in 0..LINES {
             if self.outs.start >= self.outs.end {
                 return;
             }

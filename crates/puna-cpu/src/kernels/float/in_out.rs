@@ -20,7 +20,8 @@ pub(super) fn product<S: Source>(kernels: &Kernels, mut p: Product<'_>) {
     }
     for depth in chunks(0..p.w.mat.n_in, DEPTH) {
         for outs in chunks(p.outs.clone(), OUTS) {
-            let (panel, source) = (&mut *p.scratch.panel, PhantomData::<S>);
+            let panel = bytemuck::cast_slice_mut(&mut p.scratch.panel);
+            let source = PhantomData::<S>;
             kernels.enter(Pack { w: p.w, depth: &depth, outs: &outs, panel, source });
             multiply(kernels, &mut p, &depth, &outs);
         }

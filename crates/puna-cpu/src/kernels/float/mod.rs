@@ -10,7 +10,8 @@ mod source;
 mod stream;
 
 use super::panel::{Multiply, Strided};
-use super::slab::chunks;
+use super::slab::{chunks, filled};
+use crate::buffers::Line;
 use crate::matmul::{Kernels, MatRef, Packed};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -24,21 +25,18 @@ const OUTS: usize = 64;
 
 /// Working memory of the kernels, 200 KiB.
 pub(crate) struct FloatScratch {
-    /// `[OUTS / width][DEPTH][width]`, or rows for dot products.
-    panel: Vec<f32>,
+    /// `[OUTS / width][DEPTH][width]` F32, rows for dot products, or pairs of BF16.
+    panel: Vec<Line>,
     /// Eight rows on their way to becoming columns.
     rows: Vec<f32>,
 }
 
 impl FloatScratch {
     pub(crate) fn new() -> Result<Self, TryReserveError> {
-        let zeros = |n| -> Result<Vec<f32>, TryReserveError> {
-            let mut values = Vec::new();
-            values.try_reserve_exact(n)?;
-            values.resize(n, 0.0);
-            Ok(values)
-        };
-        Ok(Self { panel: zeros(OUTS * DEPTH)?, rows: zeros(8 * out_in::STRIDE)? })
+        Ok(Self {
+            panel: filled(Line::default(), OUTS * DEPTH / 16)?,
+            rows: filled(0.0, 8 * out_in::STRIDE)?,
+        })
     }
 }
 
@@ -81,7 +79,7 @@ fn multiply(kernels: &Kernels, p: &mut Product<'_>, depth: &Range<usize>, outs: 
     let first = outs.start - p.outs.start;
     kernels.enter(Multiply {
         x: Strided { bytes: &p.x.bytes[4 * depth.start..], stride, n_rows: p.x.n_rows },
-        panel: &p.scratch.panel,
+        panel: bytemuck::cast_slice(&p.scratch.panel),
         depth: depth.len(),
         out: &mut p.tile[first..],
         stride: p.outs.len(),

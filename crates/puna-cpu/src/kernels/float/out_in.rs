@@ -24,11 +24,14 @@ pub(super) const STRIDE: usize = DEPTH + 16;
 
 /// The product with a plain format.
 pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
-    if p.x.n_rows <= FEW_ROWS && p.x.form == Form::F32 {
+    if p.x.form == Form::Bf16 {
+        // Only BF16 weights meet such activations.
+        return pairs::product(kernels, p);
+    }
+    if p.x.n_rows <= FEW_ROWS {
         return kernels.enter(Stream { product: p, source: PhantomData::<S> });
     }
-    let direct = S::SIZE == 4 || p.x.form == Form::Bf16;
-    rows_or_columns(kernels, p, direct.then_some(S::SIZE), |p: Piece<'_>| {
+    rows_or_columns(kernels, p, S::SIZE == 4, |p: Piece<'_>| {
         kernels.enter(Expand { piece: p, source: PhantomData::<S> });
     });
 }
@@ -36,7 +39,7 @@ pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
 /// The product with a block format: weights are expanded by the reference, which is slow and exact. Who asks for F32
 /// activations asks for that.
 pub(super) fn blocks(kernels: &Kernels, p: Product<'_>) {
-    rows_or_columns(kernels, p, None, |p: Piece<'_>| {
+    rows_or_columns(kernels, p, false, |p: Piece<'_>| {
         let dtype = p.w.mat.dtype;
         let [start, len] = [p.at, p.n].map(|n| dtype.row_bytes(n).unwrap_or(0));
         for (to, r) in p.to.chunks_exact_mut(STRIDE).zip(p.rows) {
@@ -59,9 +62,9 @@ struct Piece<'a> {
     to: &'a mut [f32],
 }
 
-/// `direct` is the size of a value if weights are multiplied as they are, unless they become columns.
-fn rows_or_columns(kernels: &Kernels, mut p: Product<'_>, direct: Option<usize>, expand: impl Fn(Piece<'_>)) {
-    if p.x.form == Form::F32 && p.x.n_rows > SOME_ROWS {
+/// If they are `floats`, weights are multiplied as they are, unless they become columns.
+fn rows_or_columns(kernels: &Kernels, mut p: Product<'_>, floats: bool, expand: impl Fn(Piece<'_>)) {
+    if p.x.n_rows > SOME_ROWS {
         for depth in chunks(0..p.w.mat.n_in, DEPTH) {
             for outs in chunks(p.outs.clone(), OUTS) {
                 for rows in chunks(outs.clone(), 8) {
@@ -78,29 +81,25 @@ fn rows_or_columns(kernels: &Kernels, mut p: Product<'_>, direct: Option<usize>,
     for depth in chunks(0..p.w.mat.n_in, DEPTH) {
         for outs in chunks(p.outs.clone(), DOT_OUTS) {
             let mut rows: [&[u8]; DOT_OUTS] = [&[]; DOT_OUTS];
-            if let Some(size) = direct {
+            if floats {
                 for (row, o) in rows.iter_mut().zip(outs.clone()) {
-                    *row = &p.w.row(o)[depth.start * size..depth.end * size];
+                    *row = &p.w.row(o)[4 * depth.start..4 * depth.end];
                 }
             } else {
-                let to = &mut *p.scratch.panel;
+                let to = bytemuck::cast_slice_mut(&mut p.scratch.panel);
                 expand(Piece { w: p.w, rows: outs.clone(), at: depth.start, n: depth.len(), to });
-                for (row, panel) in rows.iter_mut().zip(p.scratch.panel.chunks_exact(STRIDE)) {
-                    *row = bytemuck::cast_slice(&panel[..depth.len()]);
+                let panel: &[u8] = bytemuck::cast_slice(&p.scratch.panel);
+                for (row, panel) in rows.iter_mut().zip(panel.chunks_exact(4 * STRIDE)) {
+                    *row = &panel[..4 * depth.len()];
                 }
             }
-            let to = Sums {
-                tile: &mut *p.tile,
+            kernels.enter(Dots {
+                w: &rows[..outs.len()],
+                x: p.x,
+                depth: &depth,
+                tile: &mut p.tile[outs.start - p.outs.start..],
                 stride: p.outs.len(),
-                first: outs.start - p.outs.start,
-                add: depth.start > 0,
-            };
-            let (w, x, at, n) = (&rows[..outs.len()], p.x, depth.start, depth.len());
-            if x.form == Form::Bf16 {
-                pairs::dots(kernels, Dots { w, x, at, n, to });
-            } else {
-                kernels.enter(Dots { w, x, at, n, to });
-            }
+            });
         }
     }
 }
@@ -133,185 +132,100 @@ impl Kernel for Columns<'_> {
     fn run<L: Lanes>(self, l: L) {
         let width = const { panel::width::<L>() };
         let FloatScratch { panel, rows } = self.scratch;
-        let group = &mut panel[self.first / width * width * self.depth + self.first % width..];
-        panel::columns(l, rows, STRIDE, self.depth, bytemuck::cast_slice_mut(group), width);
+        let at = self.first / width * width * self.depth + self.first % width;
+        let group = &mut bytemuck::cast_slice_mut(panel)[at..];
+        panel::columns(l, rows, STRIDE, self.depth, group, width);
     }
 }
 
-/// The arithmetic of dot products over chunks of weights and activations.
-pub(super) trait Unit: Copy {
-    /// The bytes of a chunk of weights.
-    type Weights: AsRef<[u8]>;
-    /// The bytes of as many activations.
-    type Activations: AsRef<[u8]>;
-    type Vector: Copy;
-    type Sum: Copy;
-    /// Values of a chunk, and the vectors that it takes.
-    const VALUES: usize;
-    const VECTORS: usize;
-
-    /// Whole chunks of a row of weights.
-    fn weights(row: &[u8]) -> &[Self::Weights];
-    /// The last, shorter chunk of a row of weights, with zeros.
-    fn last(rest: &[u8]) -> Self::Weights;
-    /// Whole chunks of a row of activations.
-    fn activations(row: &[u8]) -> &[Self::Activations];
-    /// Vector `i` of a chunk.
-    fn load_weights(self, chunk: &Self::Weights, i: usize) -> Self::Vector;
-    fn load_activations(self, chunk: &Self::Activations, i: usize) -> Self::Vector;
-    fn zero(self) -> Self::Sum;
-    fn multiply_add(self, w: Self::Vector, x: Self::Vector, sum: Self::Sum) -> Self::Sum;
-    fn sum(self, sum: Self::Sum) -> f32;
-}
-
-/// Products of floats.
-#[derive(Clone, Copy)]
-struct Floats<L>(L);
-
-impl<L: Lanes> Unit for Floats<L> {
-    type Weights = [u8; 64];
-    type Activations = [u8; 64];
-    type Vector = L::G;
-    type Sum = L::G;
-    const VALUES: usize = 16;
-    const VECTORS: usize = 16 / L::LANES;
-
-    #[inline(always)]
-    fn weights(row: &[u8]) -> &[[u8; 64]] {
-        F32::chunks(row)
-    }
-    #[inline(always)]
-    fn last(rest: &[u8]) -> [u8; 64] {
-        F32::padded(rest)
-    }
-    #[inline(always)]
-    fn activations(row: &[u8]) -> &[[u8; 64]] {
-        row.as_chunks().0
-    }
-    #[inline(always)]
-    fn load_weights(self, chunk: &[u8; 64], i: usize) -> L::G {
-        F32::load(self.0, chunk, i)
-    }
-    #[inline(always)]
-    fn load_activations(self, chunk: &[u8; 64], i: usize) -> L::G {
-        self.0.gload_f32(&chunk[4 * L::LANES * i..])
-    }
-    #[inline(always)]
-    fn zero(self) -> L::G {
-        self.0.gsplat(0.0)
-    }
-    #[inline(always)]
-    fn multiply_add(self, w: L::G, x: L::G, sum: L::G) -> L::G {
-        self.0.gfma(w, x, sum)
-    }
-    #[inline(always)]
-    fn sum(self, sum: L::G) -> f32 {
-        self.0.gsum(sum)
-    }
-}
-
-/// Dot products of rows of `n` weights with all rows of activations, from input `at` on.
-pub(super) struct Dots<'a> {
+/// Dot products of rows of F32 weights with all rows of activations, over the inputs `depth`.
+struct Dots<'a> {
     w: &'a [&'a [u8]],
     x: Packed<'a>,
-    at: usize,
-    n: usize,
-    to: Sums<'a>,
-}
-
-/// Where sums go: `tile[r * stride + first + o]`.
-struct Sums<'a> {
+    depth: &'a Range<usize>,
+    /// Rows of `stride` sums.
     tile: &'a mut [f32],
     stride: usize,
-    first: usize,
-    add: bool,
 }
 
 impl Kernel for Dots<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        self.run_on(Floats(l));
+    fn run<L: Lanes>(mut self, l: L) {
+        let (fours, ones) = self.w.as_chunks::<4>();
+        for rows in chunks(0..self.x.n_rows, CHUNK) {
+            for (o, w) in fours.iter().enumerate() {
+                self.tiles::<L, 4>(l, w, &rows, 4 * o);
+            }
+            for (o, w) in ones.iter().enumerate() {
+                self.tiles::<L, 1>(l, &[w], &rows, 4 * fours.len() + o);
+            }
+        }
     }
 }
 
 impl Dots<'_> {
-    #[inline(always)]
-    pub(super) fn run_on<U: Unit>(mut self, u: U) {
-        let (fours, ones) = self.w.as_chunks::<4>();
-        for rows in chunks(0..self.x.n_rows, CHUNK) {
-            for (o, w) in fours.iter().enumerate() {
-                self.tiles::<U, 4>(u, w, &rows, 4 * o);
-            }
-            for (o, w) in ones.iter().enumerate() {
-                self.tiles::<U, 1>(u, &[w], &rows, 4 * fours.len() + o);
-            }
-        }
-    }
-
     /// The products of `R` rows of weights, while they are in the first-level cache, with rows of activations.
     #[inline(always)]
-    fn tiles<U: Unit, const R: usize>(&mut self, u: U, w: &[&[u8]; R], rows: &Range<usize>, o: usize) {
+    fn tiles<L: Lanes, const R: usize>(&mut self, l: L, w: &[&[u8]; R], rows: &Range<usize>, o: usize) {
         let mut r = rows.start;
         while r < rows.end {
             r += match rows.end - r {
-                1 => self.tile::<U, 1, R>(u, w, r, o),
-                2 => self.tile::<U, 2, R>(u, w, r, o),
-                _ => self.tile::<U, 3, R>(u, w, r, o),
+                1 => self.tile::<L, 1, R>(l, w, r, o),
+                2 => self.tile::<L, 2, R>(l, w, r, o),
+                _ => self.tile::<L, 3, R>(l, w, r, o),
             };
         }
     }
 
     /// `N` by `R` dot products, put at row `r` and output `o`. Returns `N`.
     #[inline(always)]
-    fn tile<U: Unit, const N: usize, const R: usize>(
+    fn tile<L: Lanes, const N: usize, const R: usize>(
         &mut self,
-        u: U,
+        l: L,
         w: &[&[u8]; R],
         r: usize,
         o: usize,
     ) -> usize {
-        let whole = self.n / U::VALUES;
+        let whole = self.depth.len() / 16;
         let (mut weights, mut activations) = ([&[][..]; R], [(&[][..], &[][..]); N]);
         for (to, w) in weights.iter_mut().zip(w) {
-            *to = &U::weights(w)[..whole];
+            *to = &F32::chunks(w)[..whole];
         }
         for (i, to) in activations.iter_mut().enumerate() {
             // Rows of activations are padded with zeros to more than a chunk.
-            *to = U::activations(&self.x.row(r + i)[self.at * self.x.form.value_bytes()..]).split_at(whole);
+            *to = F32::chunks(&self.x.row(r + i)[4 * self.depth.start..]).split_at(whole);
         }
-        let mut sums = [[u.zero(); R]; N];
+        let mut sums = [[l.gsplat(0.0); R]; N];
         for c in 0..whole {
-            for v in 0..U::VECTORS {
+            for v in 0..16 / L::LANES {
                 // Three activations, one weight and twelve sums: the sixteen registers of AVX2.
-                let mut x = [u.load_activations(&activations[0].0[c], v); N];
+                let mut x = [F32::load(l, &activations[0].0[c], v); N];
                 for (x, (row, _)) in x.iter_mut().zip(&activations) {
-                    *x = u.load_activations(&row[c], v);
+                    *x = F32::load(l, &row[c], v);
                 }
                 for (j, row) in weights.iter().enumerate() {
-                    let w = u.load_weights(&row[c], v);
+                    let w = F32::load(l, &row[c], v);
                     for (sums, x) in sums.iter_mut().zip(x) {
-                        sums[j] = u.multiply_add(w, x, sums[j]);
+                        sums[j] = l.gfma(w, x, sums[j]);
                     }
                 }
             }
         }
-        if whole * U::VALUES < self.n {
+        if whole * 16 < self.depth.len() {
             for (j, row) in w.iter().enumerate() {
-                let last = U::last(&row[row.len() / self.n * whole * U::VALUES..]);
-                for v in 0..U::VECTORS {
+                let last = F32::padded(&row[64 * whole..]);
+                for v in 0..16 / L::LANES {
                     for (sums, (_, rest)) in sums.iter_mut().zip(&activations) {
-                        let (w, x) = (u.load_weights(&last, v), u.load_activations(&rest[0], v));
-                        sums[j] = u.multiply_add(w, x, sums[j]);
+                        sums[j] = l.gfma(F32::load(l, &last, v), F32::load(l, &rest[0], v), sums[j]);
                     }
                 }
             }
         }
-        let to = &mut self.to;
         for (i, sums) in sums.iter().enumerate() {
             for (j, sum) in sums.iter().enumerate() {
-                let value = &mut to.tile[(r + i) * to.stride + to.first + o + j];
-                let sum = u.sum(*sum);
-                *value = if to.add { *value + sum } else { sum };
+                let value = &mut self.tile[(r + i) * self.stride + o + j];
+                let sum = l.gsum(*sum);
+                *value = if self.depth.start > 0 { *value + sum } else { sum };
             }
         }
         N

@@ -13,8 +13,6 @@ use core::marker::PhantomData;
 
 /// Chunks of 16 weights whose sums are kept apart. The same for any number of rows, so that a value does not depend on it.
 const CHUNKS: usize = 2;
-/// How far ahead of the weights that are multiplied others are asked for, in bytes.
-const AHEAD: usize = 3072;
 
 /// The product, a plain format's.
 pub(super) struct Stream<'a, S> {
@@ -59,7 +57,7 @@ fn dots<L: Lanes, S: Source, const N: usize>(l: L, p: &mut Product<'_>, o: usize
     }
     for (g, group) in groups.iter().enumerate() {
         for line in (0..CHUNKS * 16 * S::SIZE).step_by(64) {
-            l.prefetch(group[0].as_ref(), AHEAD + line);
+            l.prefetch(group[0].as_ref(), L::AHEAD + line);
         }
         for (c, chunk) in group.iter().enumerate() {
             for v in 0..16 / L::LANES {

@@ -49,16 +49,6 @@ pub enum Form {
 const MAX_FACTOR: i16 = 32;
 
 impl Form {
-    /// Bytes of a value.
-    pub(crate) const fn value_bytes(self) -> usize {
-        match self {
-            Form::F32 => 4,
-            Form::Bf16 => 2,
-            Form::Steps { wide: true } => 2,
-            Form::Q8 | Form::Q8K | Form::Steps { .. } => 1,
-        }
-    }
-
     /// Bytes of a packed row.
     pub(crate) const fn row_bytes(self, n_in: usize) -> usize {
         let padded = n_in.next_multiple_of(32);
