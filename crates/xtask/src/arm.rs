@@ -4,7 +4,7 @@
 //! whose packages, that of the standard library for AArch64 among them, are unpacked below `target/arm`: installed they
 //! would take the place of Debian's other compiler.
 
-use crate::run::{Result, at_root, cargo, install, output, root, run, say};
+use crate::run::{Result, at_root, cargo, install, needed, root, run, say, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -139,12 +139,7 @@ fn compiler() -> Result<Compiler> {
         command
     };
     run(apt("apt-get").args(["update", "--quiet"]))?;
-    let needed = |package: &str, prefix: &str| {
-        let said = text(apt("apt-cache").args(["depends", package]))?;
-        let names = said.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-        let name = names.into_iter().find(|name| name.starts_with(prefix));
-        name.map(str::to_string).ok_or_else(|| format!("the package {package} needs no {prefix}"))
-    };
+    let needed = |package: &str, prefix: &str| needed(&mut apt("apt-cache"), package, prefix);
     let [rustc, std] = COMPILER;
     let runtime = needed(std, "libstd-rust-web-")?;
     install(&[&needed(&runtime, "libllvm")?], "the ARM tests")?;
@@ -155,8 +150,4 @@ fn compiler() -> Result<Compiler> {
     let _ = fs::remove_dir_all(&packages);
     let _ = fs::remove_dir_all(&lists);
     Compiler::find(&to).ok_or_else(|| format!("the compiler in {} does not run", to.display()))
-}
-
-fn text(command: &mut Command) -> Result<String> {
-    Ok(String::from_utf8_lossy(&output(command)?).into_owned())
 }

@@ -9,6 +9,7 @@ mod arm;
 mod arrows;
 mod code;
 mod driver;
+mod emulate;
 mod fuzz;
 mod goldens;
 mod models;
@@ -28,6 +29,10 @@ usage: cargo xtask COMMAND
   tidy      house rules: crate dependencies, places of unsafe, file sizes, module docs, silence of libraries
   nostd     prove that the no_std crates link without std
   arm       run tests of the CPU kernels for ARM on emulated processors (x86-64 Debian; installs what that takes)
+  emulate [--bochs DIR] [--isa NAMES] [--minutes N] [FILTER...]
+            run tests of the CPU kernels for AVX-512 with BF16, or for those named, on an emulated processor, a hundred
+            times slower than one (x86-64 Debian; installs, fetches and builds what that takes, or takes Bochs' source
+            from DIR): all tests, or those whose names contain a FILTER
   goldens   make the files below tests/goldens again (needs Python; see crates/xtask/src/goldens.rs)
   fuzz [TARGET|all] [SECONDS]
             run fuzz targets with coverage guidance, ten minutes each unless told otherwise
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(),
         ["nostd"] => nostd::nostd(),
         ["arm"] => arm::arm(),
+        ["emulate", ref rest @ ..] => emulate::emulate(rest),
         ["goldens"] => goldens::goldens(),
         ["fuzz"] => fuzz::fuzz(None, None),
         ["fuzz", target] => fuzz::fuzz(Some(target), None),

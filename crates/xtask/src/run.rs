@@ -58,6 +58,19 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     ))
 }
 
+/// The same as text.
+pub(crate) fn text(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&output(command)?).into_owned())
+}
+
+/// The Debian package that `package` needs and whose name begins with `prefix`, as this `apt-cache` knows it.
+pub(crate) fn needed(apt_cache: &mut Command, package: &str, prefix: &str) -> Result<String> {
+    let said = text(apt_cache.args(["depends", package]))?;
+    let mut names = said.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let name = names.find(|name| name.starts_with(prefix));
+    name.map(str::to_string).ok_or_else(|| format!("the package {package} needs no {prefix}"))
+}
+
 /// Installs Debian packages for `what`.
 pub(crate) fn install(packages: &[&str], what: &str) -> Result {
     if packages.is_empty() {
