@@ -4,10 +4,11 @@
     cargo build --release -p puna-cli && cargo build --release -p puna-cpu --example roofline
     cargo xtask synth --like scout --layers 4 --type q4_k_m --out scout4.gguf
     python benches/peers/llamacpp.py scout4.gguf [--threads 1,2] [--shapes 512:64,2048:128] [--rounds 5]
-        [--peers repacked,stored|none] [--candle PROGRAM] [--json OUT.json]
+        [--peers repacked,stored,ik-repacked,ik-stored|none] [--candle PROGRAM] [--json OUT.json]
 
 needs llama-cpp-python (0.3.36 was measured) built for this machine, and numpy; with `--peers none` only Python. llama.cpp
-is measured twice: as it is by default, with weights repacked while they are loaded, and as stored. A round runs every engine once, one after the other,
+is measured twice: as it is by default, with weights repacked while they are loaded, and as stored. So can ik_llama.cpp be,
+from ik-llama-cpp-python (0.1.5 was measured; what is built beforehand uses AVX2 and nothing wider). A round runs every engine once, one after the other,
 with PROMPT:DECODE tokens: both compute logits of the prompt's last token only, cache keys and values in F16, and take 512
 tokens at once. llama.cpp is warm and decodes given tokens; `puna bench` opens the file anew, runs once to be warm and
 chooses its own. Each round begins with what the machine allows to as many threads (`--example roofline`, read by the
@@ -34,6 +35,12 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PEERS = {
+    "repacked": "llama.cpp repacked",
+    "stored": "llama.cpp stored",
+    "ik-repacked": "ik_llama.cpp repacked",
+    "ik-stored": "ik_llama.cpp stored",
+}
 
 
 def tokens(n, vocab):
@@ -41,8 +48,8 @@ def tokens(n, vocab):
     return [((i * 2654435761 & 0xFFFFFFFFFFFFFFFF) >> 7) % vocab for i in range(1, n + 1)]
 
 
-def serve(path, repacked, context):
-    """The process of one peer: reads `threads prompt decode`, answers with seconds of both."""
+def llama_cpp(path, repacked, context):
+    """How llama.cpp takes in tokens, and forgets them."""
     import llama_cpp as lib
 
     @lib.llama_log_callback
@@ -56,13 +63,11 @@ def serve(path, repacked, context):
     model = lib.llama_model_load_from_file(path.encode(), params)
     if not model:
         sys.exit("llama.cpp did not load the file")
-    vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
     params = lib.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch = context, context, 512
     made = lib.llama_init_from_model(model, params)
     if not made:
         sys.exit("llama.cpp made no context")
-    print("ready", lib.llama_model_n_params(model), flush=True)
 
     def feed(ids):
         array = (lib.llama_token * len(ids))(*ids)
@@ -70,10 +75,62 @@ def serve(path, repacked, context):
             sys.exit("llama.cpp did not decode")
         lib.llama_synchronize(made)
 
-    for line in sys.stdin:
-        threads, prompt, decode = map(int, line.split())
+    def begin(threads):
         lib.llama_set_n_threads(made, threads, threads)
         lib.llama_memory_clear(lib.llama_get_memory(made), True)
+
+    return lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model)), begin, feed, silent
+
+
+def ik_llama_cpp(path, repacked, context):
+    """The same of ik_llama.cpp, whose interface is an older one."""
+    import ctypes
+    import ik_llama_cpp._ctypes_api as lib
+
+    native = lib._lib
+    native.llama_set_n_threads.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32]
+    native.llama_synchronize.argtypes = [ctypes.c_void_p]
+    native.llama_batch_get_one.argtypes = [lib.llama_token_p, ctypes.c_int32, lib.llama_pos, lib.llama_seq_id]
+    native.llama_batch_get_one.restype = lib.llama_batch
+    lib.llama_backend_init()
+    params = lib.llama_model_default_params()
+    params.repack_tensors = repacked
+    params.use_mmap = not repacked
+    model = lib.llama_model_load_from_file(path.encode(), params)
+    if not model:
+        sys.exit("ik_llama.cpp did not load the file")
+    params = lib.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch = context, context, 512
+    made = lib.llama_init_from_model(model, params)
+    if not made:
+        sys.exit("ik_llama.cpp made no context")
+    place = 0
+
+    def feed(ids):
+        nonlocal place
+        array = (lib.llama_token * len(ids))(*ids)
+        if lib.llama_decode(made, native.llama_batch_get_one(array, len(ids), place, 0)) != 0:
+            sys.exit("ik_llama.cpp did not decode")
+        native.llama_synchronize(made)
+        place += len(ids)
+
+    def begin(threads):
+        nonlocal place
+        place = 0
+        native.llama_set_n_threads(made, threads, threads)
+        lib.llama_kv_cache_clear(made)
+
+    return lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model)), begin, feed, None
+
+
+def serve(path, kind, context):
+    """The process of one peer: reads `threads prompt decode`, answers with seconds of both."""
+    make = ik_llama_cpp if kind.startswith("ik-") else llama_cpp
+    vocab, begin, feed, _kept = make(path, kind.endswith("repacked"), context)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        threads, prompt, decode = map(int, line.split())
+        begin(threads)
         ids = tokens(prompt + decode, vocab)
         start = time.perf_counter()
         feed(ids[:prompt])
@@ -149,18 +206,18 @@ def main():
     parser.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target/release")
     parser.add_argument("--candle", type=pathlib.Path)
     parser.add_argument("--json", type=pathlib.Path)
-    parser.add_argument("--serve", choices=["repacked", "stored"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=list(PEERS), help=argparse.SUPPRESS)
     parser.add_argument("--context", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        return serve(args.model, args.serve == "repacked", args.context)
+        return serve(args.model, args.serve, args.context)
 
     shapes = [tuple(map(int, shape.split(":"))) for shape in args.shapes]
     puna = Puna(args.binaries, args.model)
     per_token, unit = puna.prefill_work()
     context = max(map(sum, shapes)) + 1
     serve_it = [sys.executable, __file__, args.model, "--context", str(context), "--serve"]
-    peers = {f"llama.cpp {kind}": [*serve_it, kind] for kind in args.peers if kind != "none"}
+    peers = {PEERS[kind]: [*serve_it, kind] for kind in args.peers if kind != "none"}
     peers = {name: Peer(name, command) for name, command in peers.items()}
     report = []
     for threads in map(int, args.threads):

@@ -197,6 +197,10 @@ impl Lanes for Avx2 {
         v!(_mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast())))
     }
     #[inline(always)]
+    fn widen_bytes(self, a: __m256i) -> [__m256i; 2] {
+        v!([_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a)), _mm256_srai_epi16::<8>(a)])
+    }
+    #[inline(always)]
     fn to_f32(self, a: __m256i) -> __m256 {
         v!(_mm256_cvtepi32_ps(a))
     }

@@ -54,6 +54,7 @@ macro_rules! vectors_as_base {
             halves_low_high(a: Self::V, b: Self::V) -> Self::V;
             halves_high(a: Self::V, b: Self::V) -> Self::V;
             widen8(from: &[u8; 16]) -> Self::V;
+            widen_bytes(a: Self::V) -> [Self::V; 2];
             to_f32(a: Self::V) -> Self::F;
             f16(bits: u16) -> f32;
             fload(from: &[f32; 8]) -> Self::F;
@@ -257,6 +258,8 @@ pub(crate) trait Lanes: Copy {
     fn halves_high(self, a: Self::V, b: Self::V) -> Self::V;
     /// Signed bytes widened to 16 bits.
     fn widen8(self, from: &[u8; 16]) -> Self::V;
+    /// The signed bytes 0 and 2 of each 32-bit lane widened to 16 bits, then the bytes 1 and 3.
+    fn widen_bytes(self, a: Self::V) -> [Self::V; 2];
     fn to_f32(self, a: Self::V) -> Self::F;
 
     // Floats, alone and by 8.

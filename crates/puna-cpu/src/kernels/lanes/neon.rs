@@ -312,6 +312,11 @@ impl Lanes for Neon {
         })
     }
     #[inline(always)]
+    fn widen_bytes(self, a: V) -> [V; 2] {
+        let low = halves!(|a| vreinterpretq_u8_s16(vshrq_n_s16::<8>(vshlq_n_s16::<8>(s16!(a)))));
+        [low, halves!(|a| vreinterpretq_u8_s16(vshrq_n_s16::<8>(s16!(a))))]
+    }
+    #[inline(always)]
     fn to_f32(self, a: V) -> F {
         halves!(|a| vcvtq_f32_s32(s32!(a)))
     }

@@ -272,6 +272,17 @@ impl Lanes for Portable {
         out
     }
     #[inline]
+    fn widen_bytes(self, a: V) -> [V; 2] {
+        let every_other = |first: usize| {
+            let mut out = [0; 32];
+            for (out, from) in out.as_chunks_mut::<2>().0.iter_mut().zip(a[first..].iter().step_by(2)) {
+                *out = i16::from(*from as i8).to_le_bytes();
+            }
+            out
+        };
+        [every_other(0), every_other(1)]
+    }
+    #[inline]
     fn to_f32(self, a: V) -> F {
         words(a).map(|a| a as f32)
     }

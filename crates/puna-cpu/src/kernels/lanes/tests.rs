@@ -93,6 +93,9 @@ impl Kernel for Vectors<'_> {
         put("halves_low_high", l.halves_low_high(a, b));
         put("halves_high", l.halves_high(a, b));
         put("widen8", l.widen8(&first(&bytes[2])));
+        for widened in l.widen_bytes(a) {
+            put("widen_bytes", widened);
+        }
         for s in 0..4 {
             for (signed, w) in [(false, w), (true, a)] {
                 // Which lane of a half a product is added to is left open.

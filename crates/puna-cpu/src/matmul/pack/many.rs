@@ -92,14 +92,15 @@ fn put(x: &[f32; 32], factor: f32, step: &mut [u8; STEP]) -> f32 {
     unit
 }
 
-/// Packs a row of whole blocks as codes of 16 bits.
+/// Packs a row of whole blocks as codes of 16 bits, of each four the first, the third, the second and the fourth.
 #[inline(always)]
 pub(super) fn quantize_wide(x: &[f32], factor: f32, into: &mut [u8]) {
     for (x, step) in x.as_chunks::<32>().0.iter().zip(into.as_chunks_mut::<WIDE_STEP>().0) {
         let (d, inverse) = scale_of(peak(x), WIDE_LARGEST);
         let (codes, rest) = step.split_at_mut(64);
-        for (to, x) in codes.as_chunks_mut::<2>().0.iter_mut().zip(x) {
-            *to = (code_of(*x, inverse) as i16).to_ne_bytes();
+        for (to, x) in codes.as_chunks_mut::<8>().0.iter_mut().zip(x.as_chunks().0) {
+            let [a, b, c, d] = x.map(|x: f32| code_of(x, inverse) as i16);
+            *to = bytemuck::cast([a, c, b, d]);
         }
         rest.copy_from_slice(&(d * factor).to_ne_bytes());
     }
