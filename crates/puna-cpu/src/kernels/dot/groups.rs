@@ -1,5 +1,9 @@
 //! Formats of 32 values, eight blocks at a time: lane `i` of the sums belongs to block `i`, so that the eight scales
 //! are applied at once.
+//!
+//! Decode of SmolLM2-135M, whose hidden size of 576 leaves two blocks, on a Zen 3, seven runs in turns with those two copied
+//! into a group of their own and with them as they are: Q4_0 67 and 92 tokens/s with one thread, 99 and 130 with two; Q8_0 60
+//! and 68, 95 and 110.
 
 use super::wide_groups::{self, WideGrouped};
 use super::{RowDot, prefetch};
@@ -13,9 +17,12 @@ use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 /// Rows of a format whose blocks are multiplied in groups.
 pub(crate) struct Groups<B>(PhantomData<B>);
 
+/// Bytes of the largest block of 32 values.
+const MOST_BYTES: usize = 34;
+
 /// A format of 32 values.
 pub(crate) trait Grouped {
-    /// Bytes of a block, at most 34.
+    /// Bytes of a block, at most [`MOST_BYTES`].
     const BYTES: usize;
     /// Whether codes are signed bytes of any size; else they are unsigned, up to 63.
     const SIGNED: bool;
@@ -56,9 +63,17 @@ impl<B: WideGrouped> RowDot for Groups<B> {
             prefetch(l, group);
             add_group::<L, B, N>(l, &Group { bytes: group, of_block: B::BYTES }, &planes, g, 4, &mut sums);
         }
-        if !rest.is_empty() {
+        if let Some((first, second)) = rest.split_at_checked(B::BYTES)
+            && second.len() <= B::BYTES
+        {
+            // One or two blocks, as a hidden size of 576 leaves: half of a group's products, and nothing is copied.
+            let none = &[0; MOST_BYTES][..B::BYTES];
+            let second = if second.is_empty() { none } else { second };
+            let group = Apart([first, second, none, none, none, none, none, none]);
+            add_group::<L, B, N>(l, &group, &planes, n_groups, 2, &mut sums);
+        } else if !rest.is_empty() {
             // Blocks of zeros meet activations of zero.
-            let mut group = [0; 8 * 34];
+            let mut group = [0; 8 * MOST_BYTES];
             group[..rest.len()].copy_from_slice(rest);
             let group = Group { bytes: &group[..8 * B::BYTES], of_block: B::BYTES };
             add_group::<L, B, N>(l, &group, &planes, n_groups, 4, &mut sums);
