@@ -12,7 +12,7 @@ mod stream;
 use super::panel::{Multiply, Strided};
 use super::slab::{chunks, filled};
 use crate::buffers::Line;
-use crate::matmul::{Kernels, MatRef, Packed};
+use crate::matmul::{Form, Kernels, MatRef, Packed};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -65,6 +65,13 @@ impl Product<'_> {
         }
         use in_out::product as in_out;
         use out_in::{blocks, product as out_in};
+        if self.x.form == Form::Bf16 {
+            return match (self.w.mat.dtype, self.w.mat.layout) {
+                (DType::BF16, Layout::OutIn) => pairs::product(kernels, self),
+                // No other weights meet such activations.
+                _ => self.tile.fill(f32::NAN),
+            };
+        }
         match self.w.mat.layout {
             Layout::OutIn => plain!(out_in, blocks),
             // No other such weights are let in.

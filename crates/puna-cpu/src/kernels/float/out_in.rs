@@ -3,10 +3,10 @@
 
 use super::source::{F32, Source};
 use super::stream::Stream;
-use super::{DEPTH, FloatScratch, OUTS, Product, chunks, multiply, pairs};
+use super::{DEPTH, FloatScratch, OUTS, Product, chunks, multiply};
 use crate::kernels::lanes::{Kernel, Lanes};
 use crate::kernels::panel;
-use crate::matmul::{Form, Kernels, MatRef, Packed};
+use crate::matmul::{Kernels, MatRef, Packed};
 use core::marker::PhantomData;
 use core::ops::Range;
 use puna_core::quant::dequantize_row;
@@ -24,10 +24,6 @@ pub(super) const STRIDE: usize = DEPTH + 16;
 
 /// The product with a plain format.
 pub(super) fn product<S: Source>(kernels: &Kernels, p: Product<'_>) {
-    if p.x.form == Form::Bf16 {
-        // Only BF16 weights meet such activations.
-        return pairs::product(kernels, p);
-    }
     if p.x.n_rows <= FEW_ROWS {
         return kernels.enter(Stream { product: p, source: PhantomData::<S> });
     }
