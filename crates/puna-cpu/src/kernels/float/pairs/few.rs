@@ -4,7 +4,7 @@ use super::{Kernel, Pairs, Product, Sums};
 use crate::kernels::lanes::{Lanes, Wide};
 
 /// Up to this many rows, weights are multiplied as they come: beyond, to make columns of them takes less time than to read
-/// every activation for every output.
+/// every activation for every output, by a count of instructions; not timed.
 pub(super) const ROWS: usize = 8;
 /// Chunks of 32 weights whose sums are kept apart, the same for any number of rows, so that a value does not depend on it.
 const CHUNKS: usize = 4;

@@ -1,8 +1,8 @@
 //! Many rows: a panel of weights becomes columns, pair by pair, and outputs run along the lanes. An activation is read for 32
 //! outputs then, a weight for eight rows, and no sum has to be added up across lanes.
 //!
-//! Eight rows by two vectors are sixteen sums: the instruction's results are there after six cycles at most and two begin in
-//! each, so that twelve would just do.
+//! Eight rows by two vectors are sixteen sums. If two of the instruction begin in a cycle and take six, twelve would just do;
+//! neither that nor the sizes of panels and blocks has been timed.
 
 use super::{Kernel, Pairs, Product, enter};
 use crate::kernels::lanes::wide::ROWS as COLUMNS;
