@@ -41,7 +41,8 @@ impl Strips {
         let step = match (n_rows, mat.layout) {
             // Strips of a matrix stored by inputs are cut out of every row: keep the pieces long.
             (0..=4, Layout::InOut) => stream.max(n_out / 16).max(256),
-            (0..=4, Layout::OutIn) => stream,
+            // Of a small matrix enough strips that no thread waits long for the last.
+            (0..=4, Layout::OutIn) => stream.min(n_out / 16),
             (_, Layout::InOut) => many.max(64),
             (_, Layout::OutIn) => many,
         };

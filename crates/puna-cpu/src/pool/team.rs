@@ -6,8 +6,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use puna_core::DeviceError;
 
-/// Work below this many nanoseconds stays on the calling thread: waking and joining another costs about as much.
-const WORTH_SHARING: u64 = 10_000;
+/// Work below this many nanoseconds stays on the calling thread: to share it with one that still waits costs about one
+/// thousand, to wake one up several.
+const WORTH_SHARING: u64 = 4_000;
 
 /// One scratch `W` per worker, and the threads they run on; without a pool everything is serial.
 pub(crate) struct Team<W> {

@@ -1,16 +1,12 @@
 //! Formats of 32 values, eight blocks at a time: lane `i` of the sums belongs to block `i`, so that the eight scales
-//! are applied at once.
-//!
-//! Decode of SmolLM2-135M, whose hidden size of 576 leaves two blocks, on a Zen 3, seven runs in turns with those two copied
-//! into a group of their own and with them as they are: Q4_0 67 and 92 tokens/s with one thread, 99 and 130 with two; Q8_0 60
-//! and 68, 95 and 110 (the new figures of a build with four formats alone).
+//! are applied at once. What makes no whole group is in [`apart`](super::apart).
 
+use super::apart;
 use super::wide_groups::{self, WideGrouped};
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, bytes_at};
-use crate::kernels::lanes::{Lanes, Wide};
+use crate::kernels::lanes::Lanes;
 use crate::matmul::{Plane, Q8Row};
-use core::array;
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
@@ -18,7 +14,7 @@ use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 pub(crate) struct Groups<B>(PhantomData<B>);
 
 /// Bytes of the largest block of 32 values.
-const MOST_BYTES: usize = 34;
+pub(super) const MOST_BYTES: usize = 34;
 
 /// A format of 32 values.
 pub(crate) trait Grouped {
@@ -46,60 +42,54 @@ impl<B: WideGrouped> RowDot for Groups<B> {
     const WIDE: bool = true;
 
     #[inline(always)]
-    fn wide_dots<W: Wide, const N: usize>(l: W, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
-        wide_groups::dots::<W, B, N>(l, row, x, n_in)
+    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+        let [dots, ..] = Self::four(l, &[row; 4], x, n_in);
+        dots
     }
 
     #[inline(always)]
-    fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
-        let mut sums = [l.fsplat(0.0); N];
-        let mut planes = [x[0].plane; N];
-        for (plane, x) in planes.iter_mut().zip(x) {
-            *plane = x.plane;
+    fn four<L: Lanes, const N: usize>(
+        l: L,
+        rows: &[&[u8]; 4],
+        x: &[Q8Row<'_>; N],
+        n_in: usize,
+    ) -> [[f32; N]; 4] {
+        let mut out = [[0.0; N]; 4];
+        for (row, out) in rows.iter().zip(&mut out) {
+            *out = if const { L::WIDE } {
+                wide_groups::dots::<L::Wide, B, N>(l.wide(), row, x, n_in)
+            } else {
+                whole::<L, B, N>(l, row, x, n_in)
+            };
         }
-        let n_groups = n_in / 256;
-        let (groups, rest) = row[..n_in / 32 * B::BYTES].split_at(n_groups * 8 * B::BYTES);
-        for (g, group) in groups.chunks_exact(8 * B::BYTES).enumerate() {
-            prefetch(l, group);
-            add_group::<L, B, N>(l, &Group { bytes: group, of_block: B::BYTES }, &planes, g, 4, &mut sums);
-        }
-        if let Some((first, second)) = rest.split_at_checked(B::BYTES)
-            && second.len() <= B::BYTES
-        {
-            // One or two blocks, as a hidden size of 576 leaves: half of a group's products, and nothing is copied.
-            let none = &[0; MOST_BYTES][..B::BYTES];
-            let second = if second.is_empty() { none } else { second };
-            let group = Apart([first, second, none, none, none, none, none, none]);
-            add_group::<L, B, N>(l, &group, &planes, n_groups, 2, &mut sums);
-        } else if !rest.is_empty() {
-            // Blocks of zeros meet activations of zero.
-            let mut group = [0; 8 * MOST_BYTES];
-            group[..rest.len()].copy_from_slice(rest);
-            let group = Group { bytes: &group[..8 * B::BYTES], of_block: B::BYTES };
-            add_group::<L, B, N>(l, &group, &planes, n_groups, 4, &mut sums);
-        }
-        for (x, sum) in x.iter().zip(&mut sums) {
-            add_residual::<L, B>(l, row, x, sum);
-        }
-        let mut out = [0.0; N];
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = l.fsum(sum);
-        }
+        apart::add::<L, B, N>(l, rows, x, n_in, &mut out);
         out
     }
 }
 
-/// Adds the products with the residual of a row of activations.
+/// Products of the whole groups of a row of weights.
 #[inline(always)]
-pub(super) fn add_residual<L: Lanes, B: Grouped>(l: L, row: &[u8], x: &Q8Row<'_>, sum: &mut L::F) {
-    for (g, places) in x.places.as_chunks::<8>().0[..x.n_residual.div_ceil(8)].iter().enumerate() {
-        let mut blocks = [row; 8];
-        for (block, place) in blocks.iter_mut().zip(places) {
-            *block = &row[usize::from(u16::from_ne_bytes(*place)) * B::BYTES..][..B::BYTES];
-        }
-        let pairs = (x.n_residual - 8 * g).div_ceil(2).min(4);
-        add_group::<L, B, 1>(l, &Apart(blocks), &[x.residual], g, pairs, array::from_mut(sum));
+fn whole<L: Lanes, B: Grouped, const N: usize>(
+    l: L,
+    row: &[u8],
+    x: &[Q8Row<'_>; N],
+    n_in: usize,
+) -> [f32; N] {
+    let mut sums = [l.fsplat(0.0); N];
+    let mut planes = [x[0].plane; N];
+    for (plane, x) in planes.iter_mut().zip(x) {
+        *plane = x.plane;
     }
+    let groups = row[..n_in / 256 * 8 * B::BYTES].chunks_exact(8 * B::BYTES);
+    for (g, group) in groups.enumerate() {
+        prefetch(l, group);
+        add_group::<L, B, N>(l, &Group { bytes: group, of_block: B::BYTES }, &planes, g, &mut sums);
+    }
+    let mut out = [0.0; N];
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = l.fsum(sum);
+    }
+    out
 }
 
 /// Eight blocks.
@@ -133,63 +123,59 @@ impl Blocks for Group<'_> {
     }
 }
 
-/// Eight blocks of anywhere.
-pub(crate) struct Apart<'a>(pub(crate) [&'a [u8]; 8]);
-
-impl Blocks for Apart<'_> {
-    #[inline(always)]
-    fn block(&self, i: usize) -> &[u8] {
-        self.0[i]
-    }
-    #[inline(always)]
-    fn f16s<L: Lanes>(&self, l: L, at: usize) -> L::F {
-        let mut halves = [0; 8];
-        for (half, block) in halves.iter_mut().zip(&self.0) {
-            *half = u16::from_le_bytes(*bytes_at(block, at));
-        }
-        l.fload_f16(&halves)
-    }
-}
-
-/// Adds the products of eight blocks with group `g` of the activations, of which only some pairs, of blocks `p` and
-/// `4 + p`, are not zero.
+/// Adds the products of eight blocks with group `g` of the activations.
 #[inline(always)]
 fn add_group<L: Lanes, B: Grouped, const N: usize>(
     l: L,
     blocks: &impl Blocks,
     x: &[Plane<'_>; N],
     g: usize,
-    pairs: usize,
     sums: &mut [L::F; N],
 ) {
     let mut dots = [[l.splat8(0); 4]; N];
-    for p in 0..pairs {
+    for p in 0..4 {
         let w = B::codes(l, blocks.block(p), blocks.block(4 + p));
         for (x, dots) in x.iter().zip(&mut dots) {
             // Activations are packed in two pairs of steps, as the codes of two blocks come.
             let x: &[u8; 128] = x.chunk(x.codes, 2 * g + p / 2);
             let at = 32 * (p % 2);
-            let x = [l.load(bytes_at(x, at)), l.load(bytes_at(x, 64 + at))];
-            dots[p] = if B::SIGNED { l.dot2_signed(w, x) } else { l.dot2(w, x) };
+            dots[p] = pair_dot::<L, B>(l, w, [l.load(bytes_at(x, at)), l.load(bytes_at(x, 64 + at))]);
         }
     }
-    let scales = B::scales(l, blocks);
-    let mins = B::mins(l, blocks);
-    for (i, x) in x.iter().enumerate() {
-        // The four lanes of each half of `dots[p]` are summed to lane `p` of that half.
-        let [a, b, c, d] = dots[i];
-        let low = l.add32(l.zip32_low(a, b), l.zip32_high(a, b));
-        let high = l.add32(l.zip32_low(c, d), l.zip32_high(c, d));
-        let mut dot = l.add32(l.zip64_low(low, high), l.zip64_high(low, high));
-        let x_sums = |factor: i16| l.mul16_pairs(l.load(x.chunk(x.sums, g)), l.splat16(factor));
-        if B::ZERO != 0 {
-            dot = l.sub32(dot, x_sums(B::ZERO));
-        }
+    let (scales, mins) = (B::scales(l, blocks), B::mins(l, blocks));
+    for ((x, dots), sum) in x.iter().zip(dots).zip(sums) {
         let d = l.fload(&bytemuck::pod_read_unaligned(x.chunk::<32>(x.d, g)));
-        sums[i] = l.ffma(l.to_f32(dot), l.fmul(scales, d), sums[i]);
-        if let Some(mins) = mins {
-            sums[i] = l.ffma(l.to_f32(x_sums(1)), l.fmul(mins, d), sums[i]);
-        }
+        add_scaled::<L, B>(l, dots, (scales, mins), l.load(x.chunk(x.sums, g)), d, sum);
+    }
+}
+
+/// The products of the codes of two blocks, four lanes of each.
+#[inline(always)]
+pub(super) fn pair_dot<L: Lanes, B: Grouped>(l: L, w: [L::V; 2], x: [L::V; 2]) -> L::V {
+    if B::SIGNED { l.dot2_signed(w, x) } else { l.dot2(w, x) }
+}
+
+/// Adds the products of eight blocks, scaled. Each half of `dots[p]` sums to the product of block `p`, or of block `4 + p`.
+/// `sums` are those of the halves of blocks of activations, `d` their scales.
+#[inline(always)]
+pub(super) fn add_scaled<L: Lanes, B: Grouped>(
+    l: L,
+    [a, b, c, d]: [L::V; 4],
+    (scales, mins): (L::F, Option<L::F>),
+    x_sums: L::V,
+    x_d: L::F,
+    sum: &mut L::F,
+) {
+    let low = l.add32(l.zip32_low(a, b), l.zip32_high(a, b));
+    let high = l.add32(l.zip32_low(c, d), l.zip32_high(c, d));
+    let mut dot = l.add32(l.zip64_low(low, high), l.zip64_high(low, high));
+    if B::ZERO != 0 {
+        dot = l.sub32(dot, l.mul16_pairs(x_sums, l.splat16(B::ZERO)));
+    }
+    *sum = l.ffma(l.to_f32(dot), l.fmul(scales, x_d), *sum);
+    if let Some(mins) = mins {
+        let x_sums = l.mul16_pairs(x_sums, l.splat16(1));
+        *sum = l.ffma(l.to_f32(x_sums), l.fmul(mins, x_d), *sum);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Products of block-quantised weights with a few rows of 8-bit activations: weights are multiplied as they are
 //! unpacked, each read once.
 
+mod apart;
 mod books;
 mod groups;
 mod super_blocks;
@@ -8,8 +9,9 @@ mod ternary;
 mod wide_groups;
 mod wide_super_blocks;
 
+pub(crate) use apart::Apart;
 pub(crate) use books::{Book, Books};
-pub(crate) use groups::{Apart, Grouped, Groups};
+pub(crate) use groups::{Grouped, Groups};
 pub(crate) use super_blocks::{Super, SuperBlocks};
 
 use super::lanes::{Kernel, Lanes, Wide};
@@ -43,6 +45,25 @@ pub(crate) trait RowDot {
     fn wide_dots<W: Wide, const N: usize>(l: W, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
         Self::dots(l, row, x, n_in)
     }
+
+    /// Products of four rows of weights.
+    #[inline(always)]
+    fn four<L: Lanes, const N: usize>(
+        l: L,
+        rows: &[&[u8]; 4],
+        x: &[Q8Row<'_>; N],
+        n_in: usize,
+    ) -> [[f32; N]; 4] {
+        let mut out = [[0.0; N]; 4];
+        for (row, out) in rows.iter().zip(&mut out) {
+            *out = if const { Self::WIDE && L::WIDE } {
+                Self::wide_dots::<L::Wide, N>(l.wide(), row, x, n_in)
+            } else {
+                Self::dots::<L, N>(l, row, x, n_in)
+            };
+        }
+        out
+    }
 }
 
 /// The product, written to `tile` without the row scales.
@@ -66,7 +87,7 @@ impl<R: RowDot> Kernel for Dot<'_, R> {
             for (r, x) in x.iter_mut().enumerate().take(n_rows).skip(1) {
                 *x = self.x.q8(first + r);
             }
-            for o in self.outs.clone() {
+            for o in self.outs.clone().step_by(4) {
                 // The weights come from memory for the first rows and from the cache for the others.
                 let mut x = &x[..n_rows];
                 while !x.is_empty() {
@@ -93,7 +114,7 @@ impl<R: RowDot> Kernel for Dot<'_, R> {
 }
 
 impl<R: RowDot> Dot<'_, R> {
-    /// Output `o` of the first `N` rows of activations, which are rows `r..r + N` of all. Returns the others.
+    /// Four outputs from `o` on of the first `N` rows of activations, which are rows `r..r + N` of all. Returns the others.
     #[inline(always)]
     fn dots<'x, L: Lanes, const N: usize>(
         &mut self,
@@ -103,13 +124,13 @@ impl<R: RowDot> Dot<'_, R> {
         x: &'x [Q8Row<'x>],
     ) -> &'x [Q8Row<'x>] {
         let Some((x, rest)) = x.split_first_chunk::<N>() else { return &[] };
-        let dots = if const { R::WIDE && L::WIDE } {
-            R::wide_dots::<L::Wide, N>(l.wide(), self.w.row(o), x, self.x.n_in)
-        } else {
-            R::dots::<L, N>(l, self.w.row(o), x, self.x.n_in)
-        };
-        for (i, dot) in dots.iter().enumerate() {
-            self.tile[(r + i) * self.outs.len() + o - self.outs.start] = *dot;
+        // Past the end, the last row goes again.
+        let row = |i: usize| self.w.row((o + i).min(self.outs.end - 1));
+        let dots = R::four::<L, N>(l, &[row(0), row(1), row(2), row(3)], x, self.x.n_in);
+        for (o, dots) in (o..self.outs.end).zip(dots) {
+            for (r, dot) in (r..).zip(dots) {
+                self.tile[r * self.outs.len() + o - self.outs.start] = dot;
+            }
         }
         rest
     }

@@ -4,7 +4,7 @@
 //!
 //! To load 64 bytes and to pick from two such vectors takes fewer instructions than to put 16 bytes each side by side.
 
-use super::groups::{Grouped, add_residual};
+use super::groups::Grouped;
 use super::prefetch;
 use crate::kernels::blocks::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, bytes_at};
 use crate::kernels::lanes::Wide;
@@ -202,7 +202,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// [`RowDot::wide_dots`](super::RowDot::wide_dots).
+/// Products of the whole groups of a row of weights.
 #[inline(always)]
 pub(super) fn dots<W: Wide, B: WideGrouped, const N: usize>(
     l: W,
@@ -216,25 +216,14 @@ pub(super) fn dots<W: Wide, B: WideGrouped, const N: usize>(
         *parts = Parts::new(x, n_in);
     }
     let n_groups = n_in / 256;
-    let (groups, rest) = row[..n_in / 32 * B::BYTES].split_at(n_groups * 8 * B::BYTES);
-    for (g, group) in (0..n_groups).zip(groups.chunks_exact(8 * B::BYTES)) {
+    let groups = row[..n_groups * 8 * B::BYTES].chunks_exact(8 * B::BYTES);
+    for (g, group) in (0..n_groups).zip(groups) {
         prefetch(l, group);
         add_group::<W, B, N>(l, group, &parts, g, &mut sums);
     }
-    if !rest.is_empty() {
-        // Blocks of zeros meet activations of zero.
-        let mut group = [0; 8 * 34];
-        group[..rest.len()].copy_from_slice(rest);
-        add_group::<W, B, N>(l, &group[..8 * B::BYTES], &parts, n_groups, &mut sums);
-    }
     let mut out = [0.0; N];
-    for (i, x) in x.iter().enumerate() {
-        out[i] = l.gsum(sums[i]);
-        if x.n_residual > 0 {
-            let mut sum = l.fsplat(0.0);
-            add_residual::<W, B>(l, row, x, &mut sum);
-            out[i] += l.fsum(sum);
-        }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = l.gsum(sum);
     }
     out
 }

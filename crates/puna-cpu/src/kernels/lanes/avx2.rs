@@ -249,6 +249,10 @@ impl Lanes for Avx2 {
         v!(_mm256_set1_ps(value))
     }
     #[inline(always)]
+    fn fsplat_halves(self, low: f32, high: f32) -> __m256 {
+        v!(_mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low)))
+    }
+    #[inline(always)]
     fn fmul(self, a: __m256, b: __m256) -> __m256 {
         v!(_mm256_mul_ps(a, b))
     }

@@ -63,6 +63,7 @@ macro_rules! vectors_as_base {
             fload_f16_each(from: [&[u8; 16]; 8]) -> Self::F;
             fload_e8m0(from: &[u8; 8]) -> Self::F;
             fsplat(value: f32) -> Self::F;
+            fsplat_halves(low: f32, high: f32) -> Self::F;
             fmul(a: Self::F, b: Self::F) -> Self::F;
             ffma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
             fsum(a: Self::F) -> f32;
@@ -281,6 +282,8 @@ pub(crate) trait Lanes: Copy {
     /// `2^(exponent - 128)`, as MXFP4 scales its doubled values.
     fn fload_e8m0(self, from: &[u8; 8]) -> Self::F;
     fn fsplat(self, value: f32) -> Self::F;
+    /// One value in the lanes of each half.
+    fn fsplat_halves(self, low: f32, high: f32) -> Self::F;
     fn fmul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`.
     fn ffma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;

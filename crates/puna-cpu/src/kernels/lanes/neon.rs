@@ -363,6 +363,10 @@ impl Lanes for Neon {
         Two(all, all)
     }
     #[inline(always)]
+    fn fsplat_halves(self, low: f32, high: f32) -> F {
+        v!(Two(vdupq_n_f32(low), vdupq_n_f32(high)))
+    }
+    #[inline(always)]
     fn fmul(self, a: F, b: F) -> F {
         halves!(|a, b| vmulq_f32(a, b))
     }

@@ -312,6 +312,10 @@ impl Lanes for Portable {
         [value; 8]
     }
     #[inline]
+    fn fsplat_halves(self, low: f32, high: f32) -> F {
+        core::array::from_fn(|i| if i < 4 { low } else { high })
+    }
+    #[inline]
     fn fmul(self, a: F, b: F) -> F {
         core::array::from_fn(|i| a[i] * b[i])
     }

@@ -116,6 +116,7 @@ impl Kernel for Vectors<'_> {
         put("to_f32", l.to_f32(a));
         // Whole numbers, for which it does not matter what rounds when.
         let [x, y] = [a, b].map(|v| l.to_f32(l.and(v, l.splat32_halves(0x3FF, 0x1FF))));
+        put("fsplat_halves", l.fsplat_halves(1.5, -2.0));
         put("fmul", l.fmul(x, y));
         put("ffma", l.ffma(x, y, l.fsplat(5.0)));
         // Of F16 no NaN, which may change its bits on the way.

@@ -51,6 +51,14 @@ pub(crate) struct Q8Row<'a> {
     pub(crate) residual: Plane<'a>,
 }
 
+impl Q8Row<'_> {
+    /// Which block of the row block `i` of the residual is of.
+    #[inline(always)]
+    pub(crate) fn place(&self, i: usize) -> usize {
+        usize::from(u16::from_ne_bytes(self.places[i]))
+    }
+}
+
 /// Bytes of the factors of a plane.
 const fn factors_bytes<const N: usize>(n: usize) -> usize {
     if N == 256 { n / 16 * 2 } else { 0 }
