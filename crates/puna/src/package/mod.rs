@@ -279,8 +279,12 @@ impl<'a> Watch<'a> {
     #[cfg(feature = "std")]
     fn located(&self, names: &[&str], source: &dyn TensorSource) {
         #[cfg(unix)]
-        if let (true, Ok(maps)) = (self.ahead, self.maps.lock()) {
-            crate::ahead::read_ahead(names, source, &maps, &self.cancel);
+        if let Ok(maps) = self.maps.lock() {
+            #[cfg(target_os = "linux")]
+            crate::ahead::large_pages(names, source, &maps);
+            if self.ahead {
+                crate::ahead::read_ahead(names, source, &maps, &self.cancel);
+            }
         }
         #[cfg(not(unix))]
         let _ = (self.ahead, names, source);
