@@ -57,6 +57,9 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<()> {
     }
 }
 
+/// Tokens of the prompt that comes before those which are measured, at most. They choose all experts.
+const WARM_UP: usize = 512;
+
 fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
     let options = ModelArgs { threads: Some(threads), ..args.options.clone() };
     let clock = Instant::now();
@@ -70,10 +73,10 @@ fn measure(args: &BenchArgs, threads: usize, needed: usize) -> Result<Figures> {
     let mut session = model.session(&session_options(&options, Some(needed), true))?;
     let (mut prefill, mut decode, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     let cancel = Cancel::new();
-    // The round before the first brings the weights into memory.
+    // The round before the first brings the weights into memory, which no long prompt is needed for.
     for round in 0..=args.rounds {
         session.truncate(0);
-        session.push_tokens(&prompt)?;
+        session.push_tokens(if round > 0 { &prompt } else { &prompt[..args.prompt.min(WARM_UP)] })?;
         let clock = Instant::now();
         session.prefill(&cancel)?;
         let mut answer = session.generate(&Sampling::default()).max_tokens(args.n + 1).ignore_end();

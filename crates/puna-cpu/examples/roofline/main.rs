@@ -4,7 +4,8 @@
 //! decode is one row of activations, prefill 32 and 512. Every figure is the median of several runs.
 //!
 //! `… --example roofline -- --limits 1,2` prints only what the machine allows to so many threads at once, as JSON, and
-//! `-- --attend 1,2` what attention of one row over a long context reaches with so many.
+//! `-- --attend 1,2` what attention of one row over a long context reaches with so many. `-- --rows 2,4,8,12 [format ...]`
+//! prints for so many rows of activations what they reach as few, multiplied as weights are unpacked, and as many.
 
 #![allow(clippy::print_stdout, reason = "an example reports on the terminal")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example may fail by panicking")]
@@ -74,10 +75,10 @@ fn weights(dtype: DType, n_out: usize) -> Vec<u8> {
     bytes
 }
 
-/// Seconds of one product with `n_rows` rows.
-fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, runs: usize) -> f64 {
+/// Seconds of one product with `n_rows` rows, packed as so many others would be.
+fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, as_rows: usize, runs: usize) -> f64 {
     let w = MatRef { mat, bytes, scale: None };
-    let form = kernels.form(mat.dtype, mat.layout, n_rows);
+    let form = kernels.form(mat.dtype, mat.layout, as_rows);
     let len = kernels.packed_len(form, N_IN);
     // Rows begin with a cache line, as the device has them.
     let mut packed = vec![0u8; len * n_rows + 63];
@@ -100,6 +101,28 @@ fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, runs: usiz
     })
 }
 
+/// Prints GOP/s of a few rows, as few and as many.
+fn few_and_many(isa: Isa, wanted: &[DType], rows: &[usize]) {
+    println!("{}, one thread, GOP/s as few and as many rows", isa.name());
+    for &dtype in DType::ALL.iter().filter(|dtype| !dtype.is_plain()) {
+        if !wanted.is_empty() && !wanted.contains(&dtype) {
+            continue;
+        }
+        let n_out = MATRIX / dtype.row_bytes(N_IN).unwrap() / RANGE * RANGE;
+        let bytes = weights(dtype, n_out);
+        let mat = Mat::plain(Weight(0), dtype, n_out, N_IN);
+        let kernels = Kernels::new(isa, Activations::Auto);
+        print!("{:<8}", dtype.to_string());
+        for &n_rows in rows {
+            let ops = 2.0 * (n_out * N_IN * n_rows) as f64;
+            let [few, many] =
+                [1, 512].map(|as_rows| ops / product(&kernels, &mat, &bytes, n_rows, as_rows, 5) / 1e9);
+            print!("  {n_rows}: {few:.0} {many:.0}");
+        }
+        println!();
+    }
+}
+
 fn main() {
     if let [flag, threads] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
         && let Some(print) = match flag.as_str() {
@@ -114,6 +137,11 @@ fn main() {
     }
     let wanted: Vec<DType> = std::env::args().skip(1).filter_map(|name| DType::from_name(&name)).collect();
     let isa = Isa::detect();
+    if std::env::args().nth(1).is_some_and(|flag| flag == "--rows") {
+        let rows = std::env::args().nth(2).unwrap_or_default();
+        let rows: Vec<usize> = rows.split(',').map(|n| n.parse().expect("numbers of rows")).collect();
+        return few_and_many(isa, &wanted, &rows);
+    }
     println!("{}, one thread", isa.name());
     println!("read                 {:8.1} GB/s", read_bandwidth(&weights(DType::F32, MATRIX / 4 / N_IN)));
     let rate = |burst: &dyn Fn() -> f64| burst() / median(5, || _ = burst()) / 1e9;
@@ -141,13 +169,13 @@ fn main() {
         let kernels = Kernels::new(isa, Activations::Auto);
         print!("{:<14}", format!("{dtype}{}", if layout == Layout::InOut { " in-out" } else { "" }));
         for n_rows in [1, 3] {
-            print!(" {:>9.1}", bytes.len() as f64 / product(&kernels, &mat, &bytes, n_rows, 5) / 1e9);
+            print!(" {:>9.1}", bytes.len() as f64 / product(&kernels, &mat, &bytes, n_rows, n_rows, 5) / 1e9);
         }
         // Prefill re-reads nothing: a smaller part of the matrix tells the same.
         for n_rows in [8, 16, 32, 512] {
             let part = Mat { n_out: 1024.min(n_out), ..mat };
             let ops = 2.0 * (part.n_out * N_IN * n_rows) as f64;
-            print!(" {:>10.1}", ops / product(&kernels, &part, &bytes, n_rows, 3) / 1e9);
+            print!(" {:>10.1}", ops / product(&kernels, &part, &bytes, n_rows, n_rows, 3) / 1e9);
         }
         println!();
     }

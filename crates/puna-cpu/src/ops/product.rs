@@ -16,8 +16,8 @@ const TILE: usize = 64 << 10;
 const PANEL: usize = 512 << 10;
 /// Outputs of a kernel's panel.
 const PANEL_OUTS: usize = 64;
-/// Weight bytes of one task when there are few rows: some microseconds of memory traffic.
-const STREAM: usize = 64 << 10;
+/// Weight bytes of one task when there are few rows: ten microseconds of memory traffic.
+const STREAM: usize = 128 << 10;
 
 /// The rows `0..n` in blocks of about the same size, none larger than `most`.
 pub(super) fn row_blocks(n: usize, most: usize) -> impl Iterator<Item = Range<usize>> {

@@ -5,14 +5,14 @@ use super::{
     Affine, AffineHalves, Block, Shape, Sides, Step, Symmetric, SymmetricHalves, bytes_at, f16_at,
     side_by_side,
 };
-use crate::kernels::dot::{Super, SuperBlocks};
+use crate::kernels::dot::{Codes, SixBits, SuperBlocks};
 use crate::kernels::lanes::Lanes;
 use puna_core::quant::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k, tq1_0, tq2_0};
 
 macro_rules! k_quant {
     // Codes are `$zero` less than they are stored. `$unpack` writes the scales and minima of the block's eight steps, or of
     // their sixteen halves.
-    ($name:ident, $module:ident, $shape:ty, $columns:ty, $zero:literal,
+    ($name:ident, $module:ident, $dot:ident, $shape:ty, $columns:ty, $zero:literal,
      |$l:ident, $block:ident, $scales:ident, $mins:ident| $unpack:block) => {
         #[allow(non_camel_case_types, reason = "the name is that of the format")]
         pub(crate) struct $name;
@@ -21,7 +21,7 @@ macro_rules! k_quant {
             const BYTES: usize = $module::BYTES;
             const STEPS: usize = 8;
             type Shape = $shape;
-            type Dot = SuperBlocks<Self>;
+            type Dot = $dot<Self>;
             type Columns = $columns;
 
             #[inline(always)]
@@ -38,13 +38,13 @@ macro_rules! k_quant {
             }
             #[inline(always)]
             fn step_codes<L: Lanes>(l: L, block: &[u8], s: usize, _: &Step) -> L::V {
-                l.sub8(<Self as Super>::codes(l, block, s), l.splat8($zero))
+                l.sub8(<Self as Codes>::codes(l, block, s), l.splat8($zero))
             }
         }
     };
 }
 
-k_quant!(Q2_K, q2_k, AffineHalves, Self, 0, |l, block, scales, mins| {
+k_quant!(Q2_K, q2_k, SuperBlocks, AffineHalves, Self, 0, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q2_k::D), f16_at(l, block, q2_k::DMIN));
     let packed: &[u8; 16] = bytes_at(block, q2_k::SCALES);
     for ((scale, min), packed) in scales.iter_mut().zip(mins).zip(packed) {
@@ -52,7 +52,7 @@ k_quant!(Q2_K, q2_k, AffineHalves, Self, 0, |l, block, scales, mins| {
     }
 });
 
-k_quant!(Q3_K, q3_k, SymmetricHalves<16>, Self, 4, |l, block, scales, _mins| {
+k_quant!(Q3_K, q3_k, SuperBlocks, SymmetricHalves<16>, Self, 4, |l, block, scales, _mins| {
     let d = f16_at(l, block, q3_k::D);
     for (scale, packed) in scales.iter_mut().zip(q3_k::unpack_scales(bytes_at(block, q3_k::SCALES))) {
         *scale = d * f32::from(packed);
@@ -78,17 +78,17 @@ fn affine(d: f32, dmin: f32, packed: &[u8; 12], zero: f32, scales: &mut [f32; 16
     }
 }
 
-k_quant!(Q4_K, q4_k, Affine, Self, 8, |l, block, scales, mins| {
+k_quant!(Q4_K, q4_k, SixBits, Affine, Self, 8, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q4_k::D), f16_at(l, block, q4_k::DMIN));
     affine(d, dmin, bytes_at(block, q4_k::SCALES), 8.0, scales, mins);
 });
 
-k_quant!(Q5_K, q5_k, Affine, Self, 16, |l, block, scales, mins| {
+k_quant!(Q5_K, q5_k, SixBits, Affine, Self, 16, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q5_k::D), f16_at(l, block, q5_k::DMIN));
     affine(d, dmin, bytes_at(block, q5_k::SCALES), 16.0, scales, mins);
 });
 
-k_quant!(Q6_K, q6_k, SymmetricHalves<32>, Self, 32, |l, block, scales, _mins| {
+k_quant!(Q6_K, q6_k, SuperBlocks, SymmetricHalves<32>, Self, 32, |l, block, scales, _mins| {
     let d = f16_at(l, block, q6_k::D);
     let packed: &[u8; 16] = bytes_at(block, q6_k::SCALES);
     for (scale, packed) in scales.iter_mut().zip(packed) {
@@ -96,17 +96,17 @@ k_quant!(Q6_K, q6_k, SymmetricHalves<32>, Self, 32, |l, block, scales, _mins| {
     }
 });
 
-k_quant!(IQ4_XS, iq4_xs, Symmetric<128>, Self, 0, |l, block, scales, _mins| {
+k_quant!(IQ4_XS, iq4_xs, SuperBlocks, Symmetric<128>, Self, 0, |l, block, scales, _mins| {
     let d = f16_at(l, block, iq4_xs::D);
     for (scale, packed) in scales.iter_mut().zip(iq4_xs::scales(bytes_at(block, 0))) {
         *scale = d * f32::from(packed);
     }
 });
 
-k_quant!(TQ1_0, tq1_0, Symmetric<16>, NotByColumns, 1, |l, block, scales, _mins| {
+k_quant!(TQ1_0, tq1_0, SuperBlocks, Symmetric<16>, NotByColumns, 1, |l, block, scales, _mins| {
     scales.fill(f16_at(l, block, tq1_0::D));
 });
 
-k_quant!(TQ2_0, tq2_0, Symmetric<16>, NotByColumns, 1, |l, block, scales, _mins| {
+k_quant!(TQ2_0, tq2_0, SuperBlocks, Symmetric<16>, NotByColumns, 1, |l, block, scales, _mins| {
     scales.fill(f16_at(l, block, tq2_0::D));
 });

@@ -4,6 +4,7 @@
 mod apart;
 mod books;
 mod groups;
+mod six_bits;
 mod super_blocks;
 mod ternary;
 mod wide_groups;
@@ -12,7 +13,8 @@ mod wide_super_blocks;
 pub(crate) use apart::Apart;
 pub(crate) use books::{Book, Books};
 pub(crate) use groups::{Grouped, Groups};
-pub(crate) use super_blocks::{Super, SuperBlocks};
+pub(crate) use six_bits::SixBits;
+pub(crate) use super_blocks::{Codes, SuperBlocks};
 
 use super::lanes::{Kernel, Lanes, Wide};
 use crate::matmul::{MatRef, Packed, Q8Row};
@@ -29,7 +31,9 @@ fn prefetch<L: Lanes>(l: L, weights: &[u8]) {
 
 /// How the dot products of one row of weights are computed.
 pub(crate) trait RowDot {
-    /// Up to this many rows of activations, this is faster than to unpack the weights first (measured on Zen 3).
+    /// Up to this many rows of activations, this is faster than to unpack the weights first. One thread of a Zen 3, the better
+    /// of two runs of `roofline --rows`, GOP/s of 4, 8 and 12 rows as few and as many: Q4_0 79 and 56, 64 and 79, 87 and 105;
+    /// Q8_0 42 and 31, 51 and 42, 57 and 67; Q4_K 70 and 48, 72 and 74, 73 and 92; Q6_K 55 and 26, 56 and 63, 61 and 77.
     const FEW_ROWS: usize;
     /// Rows of activations that meet weights which are unpacked once: 1, 2 or 4.
     const TOGETHER: usize = 2;
@@ -76,7 +80,7 @@ pub(crate) struct Dot<'a, R> {
 }
 
 /// The most rows of activations that any format takes in these kernels at once.
-const MOST_ROWS: usize = 12;
+const MOST_ROWS: usize = 8;
 
 impl<R: RowDot> Kernel for Dot<'_, R> {
     #[inline(always)]

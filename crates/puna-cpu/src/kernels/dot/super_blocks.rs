@@ -17,8 +17,8 @@ use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 /// Rows of a format of super-blocks.
 pub(crate) struct SuperBlocks<B>(PhantomData<B>);
 
-/// A format of 256 values.
-pub(crate) trait Super {
+/// What the codes of a format of 256 values are.
+pub(crate) trait Codes {
     /// Bytes of a block.
     const BYTES: usize;
     /// Whether codes are signed bytes; else they are unsigned, up to 63.
@@ -26,7 +26,10 @@ pub(crate) trait Super {
 
     /// The codes of step `s` of eight, in order.
     fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V;
+}
 
+/// A format of 256 values whose scales are those of half steps.
+pub(crate) trait Super: Codes {
     /// The integer scales and minima of the sub-blocks.
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L>;
 
@@ -50,8 +53,8 @@ pub(crate) enum Min {
     Own(f32),
 }
 
-impl<B: WideSuper> RowDot for SuperBlocks<B> {
-    const FEW_ROWS: usize = 12;
+impl<B: Super + WideSuper> RowDot for SuperBlocks<B> {
+    const FEW_ROWS: usize = 8;
     const TOGETHER: usize = 4;
     const WIDE: bool = true;
 
@@ -156,7 +159,7 @@ fn four_bits<L: Lanes>(l: L, qs: &[u8; 128], s: usize) -> L::V {
     l.and(l.shr16(l.load(bytes_at(qs, 32 * (s / 2))), 4 * (s % 2)), l.splat8(15))
 }
 
-impl Super for Q2_K {
+impl Codes for Q2_K {
     const BYTES: usize = q2_k::BYTES;
     const SIGNED: bool = false;
 
@@ -164,6 +167,9 @@ impl Super for Q2_K {
     fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
         two_bits(l, bytes_at(block, q2_k::QS), s)
     }
+}
+
+impl Super for Q2_K {
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
         let packed = l.widen8(bytes_at(block, q2_k::SCALES));
@@ -185,7 +191,7 @@ const fn less_32(bytes: u32) -> u32 {
     ((bytes | 0x8080_8080) - 0x2020_2020) ^ 0x8080_8080
 }
 
-impl Super for Q3_K {
+impl Codes for Q3_K {
     const BYTES: usize = q3_k::BYTES;
     const SIGNED: bool = false;
 
@@ -194,6 +200,9 @@ impl Super for Q3_K {
         let bit = l.and(l.shr16(l.load(bytes_at(block, q3_k::HMASK)), s), l.splat8(1));
         l.or(two_bits(l, bytes_at(block, q3_k::QS), s), l.shl16(bit, 2))
     }
+}
+
+impl Super for Q3_K {
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
         let word = |i: usize| u32::from_le_bytes(*bytes_at(block, q3_k::SCALES + 4 * i));
@@ -211,37 +220,7 @@ impl Super for Q3_K {
     }
 }
 
-/// The scales and minima of Q4_K and Q5_K.
-#[inline(always)]
-fn six_bit_scales<L: Lanes>(l: L, packed: &[u8; 12]) -> Scales<L> {
-    /// Each of the words 0 to 3, 4 to 7, and 0 to 7 twice.
-    const TWICE: [[u8; 32]; 3] = {
-        let mut twice = [[0; 32]; 3];
-        let mut at = 0;
-        while at < 32 {
-            let word = at % 16 / 4;
-            twice[0][at] = (2 * word + at % 2) as u8;
-            twice[1][at] = (2 * (4 + word) + at % 2) as u8;
-            twice[2][at] = (2 * (4 * (at / 16) + word) + at % 2) as u8;
-            at += 1;
-        }
-        twice
-    };
-    let word = |i: usize| u32::from_le_bytes(*bytes_at(packed, 4 * i));
-    let (a, b, c) = (word(0), word(1), word(2));
-    let bytes = [
-        a & 0x3F3F_3F3F,
-        c & 0x0F0F_0F0F | a >> 2 & 0x3030_3030,
-        b & 0x3F3F_3F3F,
-        c >> 4 & 0x0F0F_0F0F | b >> 2 & 0x3030_3030,
-    ];
-    let words = l.widen8(bytemuck::cast_ref(&bytes.map(u32::to_le)));
-    let (scales, mins) = (l.halves_low(words, words), l.halves_high(words, words));
-    let twice = |words, i: usize| l.shuffle8(words, l.load(&TWICE[i]));
-    Scales { of: [twice(scales, 0), twice(scales, 1)], mins: Some(twice(mins, 2)) }
-}
-
-impl Super for Q4_K {
+impl Codes for Q4_K {
     const BYTES: usize = q4_k::BYTES;
     const SIGNED: bool = false;
 
@@ -249,17 +228,9 @@ impl Super for Q4_K {
     fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
         four_bits(l, bytes_at(block, q4_k::QS), s)
     }
-    #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
-        six_bit_scales(l, bytes_at(block, q4_k::SCALES))
-    }
-    #[inline(always)]
-    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
-        (f16_at(l, block, q4_k::D), Min::Own(f16_at(l, block, q4_k::DMIN)))
-    }
 }
 
-impl Super for Q5_K {
+impl Codes for Q5_K {
     const BYTES: usize = q5_k::BYTES;
     const SIGNED: bool = false;
 
@@ -269,17 +240,9 @@ impl Super for Q5_K {
         let high = if s < 4 { l.shl16(high, 4 - s) } else { l.shr16(high, s - 4) };
         l.or(four_bits(l, bytes_at(block, q5_k::QS), s), l.and(high, l.splat8(16)))
     }
-    #[inline(always)]
-    fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
-        six_bit_scales(l, bytes_at(block, q5_k::SCALES))
-    }
-    #[inline(always)]
-    fn factors<L: Lanes>(l: L, block: &[u8]) -> (f32, Min) {
-        (f16_at(l, block, q5_k::D), Min::Own(f16_at(l, block, q5_k::DMIN)))
-    }
 }
 
-impl Super for Q6_K {
+impl Codes for Q6_K {
     const BYTES: usize = q6_k::BYTES;
     const SIGNED: bool = false;
 
@@ -292,6 +255,9 @@ impl Super for Q6_K {
         let high = if g < 2 { l.shl16(high, 4 - 2 * g) } else { l.shr16(high, 2 * g - 4) };
         l.or(low, l.and(high, l.splat8(0x30)))
     }
+}
+
+impl Super for Q6_K {
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
         symmetric(l, l.widen8(bytes_at(block, q6_k::SCALES)))
@@ -302,7 +268,7 @@ impl Super for Q6_K {
     }
 }
 
-impl Super for IQ4_XS {
+impl Codes for IQ4_XS {
     const BYTES: usize = iq4_xs::BYTES;
     const SIGNED: bool = true;
 
@@ -314,6 +280,9 @@ impl Super for IQ4_XS {
         let table: &[u8; 16] = bytemuck::cast_ref(&iq4_nl::VALUES);
         l.shuffle8(l.load2(table, table), nibbles)
     }
+}
+
+impl Super for IQ4_XS {
     #[inline(always)]
     fn scales<L: Lanes>(l: L, block: &[u8]) -> Scales<L> {
         // A word holds two scales, each in two bytes: one for each half of its step.

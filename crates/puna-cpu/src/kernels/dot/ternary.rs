@@ -1,6 +1,6 @@
 //! Formats of 256 values of -1, 0 and 1 under one scale: TQ1_0 and TQ2_0.
 
-use super::super_blocks::{Min, Scales, Super, two_bits};
+use super::super_blocks::{Codes, Min, Scales, Super, two_bits};
 use crate::kernels::blocks::{TQ1_0, TQ2_0, bytes_at, f16_at};
 use crate::kernels::lanes::Lanes;
 use puna_core::quant::{tq1_0, tq2_0};
@@ -12,7 +12,7 @@ fn ones<L: Lanes>(l: L) -> Scales<L> {
     Scales { of: [ones; 2], mins: Some(ones) }
 }
 
-impl Super for TQ2_0 {
+impl Codes for TQ2_0 {
     const BYTES: usize = tq2_0::BYTES;
     const SIGNED: bool = false;
 
@@ -20,6 +20,9 @@ impl Super for TQ2_0 {
     fn codes<L: Lanes>(l: L, block: &[u8], s: usize) -> L::V {
         two_bits(l, bytes_at(block, tq2_0::QS), s)
     }
+}
+
+impl Super for TQ2_0 {
     #[inline(always)]
     fn scales<L: Lanes>(l: L, _: &[u8]) -> Scales<L> {
         ones(l)
@@ -48,7 +51,7 @@ const POWERS: [[u16; 16]; 8] = {
     powers
 };
 
-impl Super for TQ1_0 {
+impl Codes for TQ1_0 {
     const BYTES: usize = tq1_0::BYTES;
     const SIGNED: bool = false;
 
@@ -70,6 +73,9 @@ impl Super for TQ1_0 {
         };
         l.or(digit(l.and(bytes, low)), l.shl16(digit(l.shr16(bytes, 8)), 8))
     }
+}
+
+impl Super for TQ1_0 {
     #[inline(always)]
     fn scales<L: Lanes>(l: L, _: &[u8]) -> Scales<L> {
         ones(l)

@@ -5,14 +5,14 @@
 //! them by the scales adds all up.
 
 use super::prefetch;
-use super::super_blocks::Super;
+use super::super_blocks::Codes;
 use crate::kernels::blocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, TQ1_0, TQ2_0, bytes_at};
 use crate::kernels::lanes::Wide;
 use crate::matmul::{Plane, Q8Row};
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k, tq1_0, tq2_0};
 
 /// A format of 256 values with 64-byte vectors.
-pub(crate) trait WideSuper: Super {
+pub(crate) trait WideSuper: Codes {
     /// The codes of steps `2 * I` and `2 * I + 1`.
     fn wide_codes<W: Wide, const I: usize>(l: W, block: &[u8]) -> W::T;
 
@@ -60,7 +60,7 @@ impl<'a> Parts<'a> {
     /// Those of the first `n` blocks: all slices are as long, so that one check of an index does for them.
     #[inline(always)]
     fn new(x: &Q8Row<'a>, n: usize) -> Self {
-        let Plane { codes, d, factors, sums } = x.plane;
+        let Plane { codes, d, factors, sums, .. } = x.plane;
         Self {
             codes: &codes.as_chunks().0[..n],
             d: &d.as_chunks().0[..n],

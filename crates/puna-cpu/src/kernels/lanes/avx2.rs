@@ -210,6 +210,25 @@ impl Lanes for Avx2 {
         v!(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))))
     }
     #[inline(always)]
+    fn f16_pair(self, from: &[u8; 4]) -> [f32; 2] {
+        v!({
+            let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(*from)));
+            [_mm_cvtss_f32(both), _mm_cvtss_f32(_mm_movehdup_ps(both))]
+        })
+    }
+    #[inline(always)]
+    fn six_bits(self, from: &[u8; 16]) -> __m256i {
+        v!({
+            let words = _mm_loadu_si128(from.as_ptr().cast());
+            let low = _mm_srlv_epi32(_mm_shuffle_epi32::<0b10_10_01_01>(words), _mm_setr_epi32(0, 2, 0, 2));
+            let low_bits = _mm_setr_epi32(0x3F3F_3F3F, 0x3030_3030, 0x3F3F_3F3F, 0x3030_3030);
+            let high = _mm_srlv_epi32(_mm_shuffle_epi32::<0b11_11_11_11>(words), _mm_setr_epi32(0, 0, 0, 4));
+            let high_bits = _mm_setr_epi32(0, 0x0F0F_0F0F, 0, 0x0F0F_0F0F);
+            let bytes = _mm_or_si128(_mm_and_si128(low, low_bits), _mm_and_si128(high, high_bits));
+            _mm256_cvtepu8_epi16(bytes)
+        })
+    }
+    #[inline(always)]
     fn fload(self, from: &[f32; 8]) -> __m256 {
         v!(_mm256_loadu_ps(from.as_ptr()))
     }

@@ -56,7 +56,9 @@ macro_rules! vectors_as_base {
             widen8(from: &[u8; 16]) -> Self::V;
             widen_bytes(a: Self::V) -> [Self::V; 2];
             to_f32(a: Self::V) -> Self::F;
+            six_bits(from: &[u8; 16]) -> Self::V;
             f16(bits: u16) -> f32;
+            f16_pair(from: &[u8; 4]) -> [f32; 2];
             fload(from: &[f32; 8]) -> Self::F;
             fstore(a: Self::F, to: &mut [f32; 8]) -> ();
             fload_f16(from: &[u16; 8]) -> Self::F;
@@ -262,10 +264,29 @@ pub(crate) trait Lanes: Copy {
     /// The signed bytes 0 and 2 of each 32-bit lane widened to 16 bits, then the bytes 1 and 3.
     fn widen_bytes(self, a: Self::V) -> [Self::V; 2];
     fn to_f32(self, a: Self::V) -> Self::F;
+    /// Of the first 16 bytes of a block of Q4_K or Q5_K: its eight scales as 16-bit lanes, then its minima.
+    #[inline(always)]
+    fn six_bits(self, from: &[u8; 16]) -> Self::V {
+        let [_, a, b, c]: [[u8; 4]; 4] = bytemuck::cast(*from);
+        let [a, b, c] = [a, b, c].map(u32::from_le_bytes);
+        let bytes = [
+            a & 0x3F3F_3F3F,
+            c & 0x0F0F_0F0F | a >> 2 & 0x3030_3030,
+            b & 0x3F3F_3F3F,
+            c >> 4 & 0x0F0F_0F0F | b >> 2 & 0x3030_3030,
+        ];
+        self.widen8(bytemuck::cast_ref(&bytes.map(u32::to_le)))
+    }
 
     // Floats, alone and by 8.
     /// The f16 of these bits.
     fn f16(self, bits: u16) -> f32;
+    /// Two f16.
+    #[inline(always)]
+    fn f16_pair(self, from: &[u8; 4]) -> [f32; 2] {
+        let [a, b]: [[u8; 2]; 2] = bytemuck::cast(*from);
+        [self.f16(u16::from_le_bytes(a)), self.f16(u16::from_le_bytes(b))]
+    }
     fn fload(self, from: &[f32; 8]) -> Self::F;
     fn fstore(self, a: Self::F, to: &mut [f32; 8]);
     /// 8 halves, widened.

@@ -62,6 +62,7 @@ impl Kernel for Vectors<'_> {
         put("splat8", l.splat8(-7));
         put("splat16", l.splat16(-777));
         put("splat32_halves", l.splat32_halves(0x1234_5678, 0x9ABC_DEF0));
+        put("six_bits", l.six_bits(&first(&bytes[2])));
         put("and", l.and(a, b));
         put("or", l.or(a, b));
         for bits in 0..8 {
@@ -114,6 +115,10 @@ impl Kernel for Vectors<'_> {
             out.push((name, to.map(f32::to_bits)));
         };
         put("to_f32", l.to_f32(a));
+        put("f16_pair", {
+            let [a, b] = l.f16_pair(&[0x34, 0x12, 0x78, 0x96]);
+            l.fsplat_halves(a, b)
+        });
         // Whole numbers, for which it does not matter what rounds when.
         let [x, y] = [a, b].map(|v| l.to_f32(l.and(v, l.splat32_halves(0x3FF, 0x1FF))));
         put("fsplat_halves", l.fsplat_halves(1.5, -2.0));

@@ -1,7 +1,7 @@
 //! Rows of 8-bit codes that weights are multiplied with as they are unpacked.
 //!
 //! A row is a plane of codes: those of whole groups of 256 values, zeros at the end, their scales, the factors of these
-//! ([`Form::Q8K`](super::Form::Q8K)) and the sums of 16 codes each. `N` is 32 or 256: the values of a block of the
+//! ([`Form::Q8K`](super::Form::Q8K)), the sums of 16 codes each and, with factors, what belongs to whole steps. `N` is 32 or 256: the values of a block of the
 //! weights' format, and to a scale. In rows of [`Form::Q8`](super::Form::Q8) there follow how many blocks have
 //! residuals, the places of these blocks, and a plane of their residuals. In each eight of them the order is 0, 4, 1, 5
 //! and so on, so that those that there are make as few pairs as can be.
@@ -20,6 +20,9 @@ pub(crate) struct Plane<'a> {
     pub(crate) factors: &'a [u8],
     /// i16 sums of 16 codes.
     pub(crate) sums: &'a [u8],
+    /// i16, for every 256 values: the factors of eight steps twice, then zeros as many and minus the sums of the eight. Empty
+    /// where scales have no factors.
+    pub(crate) steps: &'a [u8],
 }
 
 impl<'a> Plane<'a> {
@@ -30,7 +33,8 @@ impl<'a> Plane<'a> {
         let (d, rest) = rest.split_at(n / N * 4);
         let (factors, rest) = rest.split_at(factors_bytes::<N>(n));
         let (sums, rest) = rest.split_at(n / 16 * 2);
-        (Plane { codes, d, factors, sums }, rest)
+        let (steps, rest) = rest.split_at(steps_bytes::<N>(n));
+        (Plane { codes, d, factors, sums, steps }, rest)
     }
 
     /// Chunk `i` of `N` bytes.
@@ -64,8 +68,13 @@ const fn factors_bytes<const N: usize>(n: usize) -> usize {
     if N == 256 { n / 16 * 2 } else { 0 }
 }
 
+/// Bytes of what belongs to whole steps.
+const fn steps_bytes<const N: usize>(n: usize) -> usize {
+    if N == 256 { n / 256 * 64 } else { 0 }
+}
+
 const fn plane_bytes<const N: usize>(n: usize) -> usize {
-    n + n / N * 4 + factors_bytes::<N>(n) + n / 16 * 2
+    n + n / N * 4 + factors_bytes::<N>(n) + n / 16 * 2 + steps_bytes::<N>(n)
 }
 
 /// Values that the residual has room for, in groups of 256: whatever can exceed [`OUTLIER`] times the root mean square,
@@ -146,6 +155,7 @@ struct PlaneMut<'a> {
     d: &'a mut [u8],
     factors: &'a mut [u8],
     sums: &'a mut [u8],
+    steps: &'a mut [u8],
 }
 
 impl<'a> PlaneMut<'a> {
@@ -154,8 +164,9 @@ impl<'a> PlaneMut<'a> {
         let (codes, rest) = bytes.split_at_mut(n);
         let (d, rest) = rest.split_at_mut(n / N * 4);
         let (factors, rest) = rest.split_at_mut(factors_bytes::<N>(n));
-        let (sums, _) = rest.split_at_mut(n / 16 * 2);
-        PlaneMut { codes, d, factors, sums }
+        let (sums, rest) = rest.split_at_mut(n / 16 * 2);
+        let (steps, _) = rest.split_at_mut(steps_bytes::<N>(n));
+        PlaneMut { codes, d, factors, sums, steps }
     }
 
     /// Writes block `b`; the scales of its steps, without `factor`.
@@ -179,7 +190,21 @@ impl<'a> PlaneMut<'a> {
             }
             *sum = total.to_ne_bytes();
         }
+        if N == 256 {
+            self.put_steps(b);
+        }
         scales
+    }
+
+    /// Writes what belongs to the steps of block `b` once the rest is there.
+    #[inline(always)]
+    fn put_steps(&mut self, b: usize) {
+        let of =
+            |from: &[u8], i: usize| from.as_chunks().0.get(16 * b + i).map_or(0, |v| i16::from_ne_bytes(*v));
+        let factors: [i16; 8] = array::from_fn(|s| of(self.factors, 2 * s));
+        let minus: [i16; 8] = array::from_fn(|s| -(of(self.sums, 2 * s) + of(self.sums, 2 * s + 1)));
+        let steps = [factors, factors, [0; 8], minus];
+        self.steps[64 * b..64 * (b + 1)].copy_from_slice(bytemuck::bytes_of(&steps));
     }
 
     /// The scale of block `b` as it is stored, and those of its steps.
