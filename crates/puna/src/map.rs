@@ -60,30 +60,21 @@ pub(crate) fn region(
 fn copy(mut file: File, len: u64, cancel: &Cancel, mut read: impl FnMut(u64)) -> Result<Region, Error> {
     const PIECE: usize = 8 << 20;
     let too_large = || Error::new(ErrorKind::OutOfMemory, format_args!("{len} bytes of memory were refused"));
-    if len == 0 {
-        return Ok(Region::from_vec(Vec::new()));
-    }
     let len = usize::try_from(len).map_err(|_| too_large())?;
-    let mut bytes = memmap2::MmapMut::map_anon(len).map_err(|_| too_large())?;
-    // Large pages are read faster. A system that has none leaves things as they are.
-    #[cfg(target_os = "linux")]
-    drop(bytes.advise(memmap2::Advice::HugePage));
-    let mut done = 0;
-    for piece in bytes.chunks_mut(PIECE) {
+    let mut bytes: Vec<u8> = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| too_large())?;
+    while bytes.len() < len {
         if cancel.is_cancelled() {
             return Err(Error::cancelled("reading the file"));
         }
-        match file.read_exact(piece) {
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                let most = done + piece.len();
-                let message =
-                    format_args!("expected {len} bytes, found less than {most}: the file became shorter");
-                return Err(Error::new(ErrorKind::Io, message));
-            }
-            all => all.lift()?,
+        let piece = PIECE.min(len - bytes.len());
+        let got = (&mut file).take(piece as u64).read_to_end(&mut bytes).lift()?;
+        if got == 0 {
+            let message =
+                format_args!("expected {len} bytes, found {}: the file became shorter", bytes.len());
+            return Err(Error::new(ErrorKind::Io, message));
         }
-        done += piece.len();
-        read(done as u64);
+        read(bytes.len() as u64);
     }
-    Ok(Region::new(Arc::new(bytes.make_read_only().lift()?)))
+    Ok(Region::from_vec(bytes))
 }
