@@ -158,4 +158,70 @@ mod tests {
         let tied = ["token_embd.weight", "blk.0.attn_q.weight"];
         assert_eq!(order(&tied), ["blk.0.attn_q.weight", "token_embd.weight"]);
     }
+
+    /// The middle third of a file is called `token_embd.weight`, all of it anything else.
+    #[cfg(target_os = "linux")]
+    struct Thirds(puna_core::Region);
+
+    #[cfg(target_os = "linux")]
+    impl TensorSource for Thirds {
+        fn find(&self, name: &str) -> puna_llama::Result<Option<puna_llama::Tensor>> {
+            let third = self.0.bytes().len() / 3;
+            let region =
+                if is_embedding(name) { self.0.slice(third..2 * third) } else { Some(self.0.clone()) };
+            let dtype = puna_core::DType::F32;
+            Ok(region.map(|region| puna_llama::Tensor { dtype, shape: Vec::new(), region }))
+        }
+        fn contains(&self, _: &str) -> bool {
+            true
+        }
+        fn total_bytes(&self) -> u64 {
+            self.0.bytes().len() as u64
+        }
+    }
+
+    /// The flags of the map that holds an address, from the kernel.
+    #[cfg(target_os = "linux")]
+    fn flags(at: *const u8) -> String {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        for line in maps.lines() {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            if let Some((Ok(from), Ok(to))) =
+                range.map(|(from, to)| (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)))
+            {
+                inside = (from..to).contains(&(at as usize));
+            }
+            if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| inside) {
+                return flags.into();
+            }
+        }
+        String::new()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn all_but_embeddings_are_to_be_of_large_pages() {
+        if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            // This kernel has none.
+            return;
+        }
+        const THIRD: usize = 64 << 10;
+        for (names, middle) in [
+            (["token_embd.weight", "output.weight"], "nh"),
+            (["token_embd.weight", "blk.0.attn_q.weight"], "hg"),
+        ] {
+            let path = std::env::temp_dir().join(alloc::format!("puna-large-pages-{}", std::process::id()));
+            std::fs::write(&path, [1; 3 * THIRD]).unwrap();
+            let mapped = crate::map::region(&path, crate::FileAccess::Map, &Cancel::new(), |_| ());
+            std::fs::remove_file(&path).unwrap();
+            let (region, map) = mapped.unwrap();
+            let source = Thirds(region.clone());
+            large_pages(&names, &source, &[map.unwrap()]);
+            let at = |third: usize| flags(&region.bytes()[third * THIRD]);
+            for (third, expected) in ["hg", middle, "hg"].into_iter().enumerate() {
+                assert!(at(third).split(' ').any(|flag| flag == expected), "{third}: {}", at(third));
+            }
+        }
+    }
 }

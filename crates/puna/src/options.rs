@@ -62,8 +62,9 @@ pub struct LoadOptions {
     /// How the weights come into memory. Default: the file is mapped.
     #[cfg(feature = "std")]
     pub file_access: Option<crate::FileAccess>,
-    /// Whether a mapped file is read ahead of its use, by a thread that ends when it has asked for the weights that every
-    /// token needs. Default: no thread is started, and a cold file is read page by page. Unix and the processor only.
+    /// Whether a mapped file is read ahead of its use, by a thread that ends when the weights that every token needs have
+    /// been asked for, on Linux when they are there. Default: no thread is started, and a cold file is read page by page. Unix
+    /// and the processor only.
     #[cfg(feature = "std")]
     pub read_ahead: Option<bool>,
     /// The GGUF file of the vision tower, where it is not in the model's own.

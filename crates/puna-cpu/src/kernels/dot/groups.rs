@@ -5,7 +5,7 @@ use super::apart;
 use super::wide_groups::{self, WideGrouped};
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, bytes_at};
-use crate::kernels::lanes::Lanes;
+use crate::kernels::lanes::{Lanes, Wide};
 use crate::matmul::{Plane, Q8Row};
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
@@ -42,54 +42,40 @@ impl<B: WideGrouped> RowDot for Groups<B> {
     const WIDE: bool = true;
 
     #[inline(always)]
+    fn wide_dots<W: Wide, const N: usize>(l: W, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
+        wide_groups::dots::<W, B, N>(l, row, x, n_in)
+    }
+
+    /// Those of whole groups.
+    #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
-        let [dots, ..] = Self::four(l, &[row; 4], x, n_in);
-        dots
+        let mut sums = [l.fsplat(0.0); N];
+        let mut planes = [x[0].plane; N];
+        for (plane, x) in planes.iter_mut().zip(x) {
+            *plane = x.plane;
+        }
+        let groups = row[..n_in / 256 * 8 * B::BYTES].chunks_exact(8 * B::BYTES);
+        for (g, group) in groups.enumerate() {
+            prefetch(l, group);
+            add_group::<L, B, N>(l, &Group { bytes: group, of_block: B::BYTES }, &planes, g, &mut sums);
+        }
+        let mut out = [0.0; N];
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = l.fsum(sum);
+        }
+        out
     }
 
     #[inline(always)]
-    fn four<L: Lanes, const N: usize>(
+    fn add_rest<L: Lanes, const N: usize>(
         l: L,
         rows: &[&[u8]; 4],
         x: &[Q8Row<'_>; N],
         n_in: usize,
-    ) -> [[f32; N]; 4] {
-        let mut out = [[0.0; N]; 4];
-        for (row, out) in rows.iter().zip(&mut out) {
-            *out = if const { L::WIDE } {
-                wide_groups::dots::<L::Wide, B, N>(l.wide(), row, x, n_in)
-            } else {
-                whole::<L, B, N>(l, row, x, n_in)
-            };
-        }
-        apart::add::<L, B, N>(l, rows, x, n_in, &mut out);
-        out
+        out: &mut [[f32; N]; 4],
+    ) {
+        apart::add::<L, B, N>(l, rows, x, n_in, out);
     }
-}
-
-/// Products of the whole groups of a row of weights.
-#[inline(always)]
-fn whole<L: Lanes, B: Grouped, const N: usize>(
-    l: L,
-    row: &[u8],
-    x: &[Q8Row<'_>; N],
-    n_in: usize,
-) -> [f32; N] {
-    let mut sums = [l.fsplat(0.0); N];
-    let mut planes = [x[0].plane; N];
-    for (plane, x) in planes.iter_mut().zip(x) {
-        *plane = x.plane;
-    }
-    let groups = row[..n_in / 256 * 8 * B::BYTES].chunks_exact(8 * B::BYTES);
-    for (g, group) in groups.enumerate() {
-        prefetch(l, group);
-        add_group::<L, B, N>(l, &Group { bytes: group, of_block: B::BYTES }, &planes, g, &mut sums);
-    }
-    let mut out = [0.0; N];
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = l.fsum(sum);
-    }
-    out
 }
 
 /// Eight blocks.

@@ -38,7 +38,8 @@ pub(crate) trait RowDot {
     /// Rows of activations that meet weights which are unpacked once: 1, 2 or 4.
     const TOGETHER: usize = 2;
 
-    /// Products of a row of weights, which `row` begins with, with `N` rows of activations of `n_in` values.
+    /// Products of a row of weights, which `row` begins with, with `N` rows of activations of `n_in` values, but for what
+    /// [`add_rest`](Self::add_rest) adds.
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N];
 
     /// Whether there are kernels with 64-byte vectors.
@@ -50,23 +51,15 @@ pub(crate) trait RowDot {
         Self::dots(l, row, x, n_in)
     }
 
-    /// Products of four rows of weights.
+    /// Adds what is best computed for four rows of weights together. As a rule nothing.
     #[inline(always)]
-    fn four<L: Lanes, const N: usize>(
-        l: L,
-        rows: &[&[u8]; 4],
-        x: &[Q8Row<'_>; N],
-        n_in: usize,
-    ) -> [[f32; N]; 4] {
-        let mut out = [[0.0; N]; 4];
-        for (row, out) in rows.iter().zip(&mut out) {
-            *out = if const { Self::WIDE && L::WIDE } {
-                Self::wide_dots::<L::Wide, N>(l.wide(), row, x, n_in)
-            } else {
-                Self::dots::<L, N>(l, row, x, n_in)
-            };
-        }
-        out
+    fn add_rest<L: Lanes, const N: usize>(
+        _: L,
+        _rows: &[&[u8]; 4],
+        _x: &[Q8Row<'_>; N],
+        _n_in: usize,
+        _out: &mut [[f32; N]; 4],
+    ) {
     }
 }
 
@@ -130,7 +123,16 @@ impl<R: RowDot> Dot<'_, R> {
         let Some((x, rest)) = x.split_first_chunk::<N>() else { return &[] };
         // Past the end, the last row goes again.
         let row = |i: usize| self.w.row((o + i).min(self.outs.end - 1));
-        let dots = R::four::<L, N>(l, &[row(0), row(1), row(2), row(3)], x, self.x.n_in);
+        let (rows, n_in) = ([row(0), row(1), row(2), row(3)], self.x.n_in);
+        let mut dots = [[0.0; N]; 4];
+        for (row, dots) in rows.iter().zip(&mut dots) {
+            *dots = if const { R::WIDE && L::WIDE } {
+                R::wide_dots::<L::Wide, N>(l.wide(), row, x, n_in)
+            } else {
+                R::dots::<L, N>(l, row, x, n_in)
+            };
+        }
+        R::add_rest::<L, N>(l, &rows, x, n_in, &mut dots);
         for (o, dots) in (o..self.outs.end).zip(dots) {
             for (r, dot) in (r..).zip(dots) {
                 self.tile[r * self.outs.len() + o - self.outs.start] = dot;

@@ -1,15 +1,17 @@
 //! Q4_K and Q5_K, whose steps have one scale and one minimum of six bits: eight of each, which one product multiplies by
 //! the factors of the activations.
 //!
-//! One token of a Q4_K_M file of Scout's dimensions, one thread of a Zen 3 that reads 13.8 GB/s: Q4_K took 60 ms of it, which
-//! is 10.2 GB/s, when scales were unpacked in general registers and widened for half steps, each slice of activations with
-//! a check of its own, in 140 instructions a block; 54 ms and 11.4 GB/s in 92. Eight rows 62 GOP/s before, 75 now.
+//! One token of a Q4_K_M file of Scout's dimensions, one thread of a Zen 3 that reads 13.8 GB/s, by a profile of each: Q4_K
+//! took 60 ms of it, which is 10.2 GB/s, when scales were unpacked in general registers and widened for half steps, each slice of activations with
+//! a check of its own, in 140 instructions a block; 54 ms and 11.4 GB/s in 92. Eight rows, the best of
+//! three runs in turns: 62 GOP/s before, 76 now.
 
+use super::super_blocks::{Parts, products};
 use super::wide_super_blocks::{self, WideSuper};
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::bytes_at;
 use crate::kernels::lanes::{Lanes, Wide};
-use crate::matmul::{Plane, Q8Row};
+use crate::matmul::Q8Row;
 use core::marker::PhantomData;
 use puna_core::quant::{q4_k, q5_k};
 
@@ -29,24 +31,6 @@ const TWICE: [[u8; 32]; 2] = {
     twice
 };
 
-/// What a block of a row of activations is multiplied as.
-#[derive(Clone, Copy)]
-struct Parts<'a> {
-    codes: &'a [[u8; 256]],
-    d: &'a [[u8; 4]],
-    steps: &'a [[[u8; 32]; 2]],
-}
-
-impl<'a> Parts<'a> {
-    /// Those of the first `n` blocks: all slices are as long, so that one check of an index does for them.
-    #[inline(always)]
-    fn new(x: &Q8Row<'a>, n: usize) -> Self {
-        let Plane { codes, d, steps, .. } = x.plane;
-        let steps = steps.as_chunks().0.as_chunks().0;
-        Self { codes: &codes.as_chunks().0[..n], d: &d.as_chunks().0[..n], steps: &steps[..n] }
-    }
-}
-
 impl<B: WideSuper> RowDot for SixBits<B> {
     const FEW_ROWS: usize = 8;
     const TOGETHER: usize = 4;
@@ -62,16 +46,12 @@ impl<B: WideSuper> RowDot for SixBits<B> {
         const { assert!(q4_k::D == 0 && q4_k::DMIN == 2 && q4_k::SCALES == 4) };
         const { assert!(q5_k::D == 0 && q5_k::DMIN == 2 && q5_k::SCALES == 4) };
         let n = n_in / 256;
-        let mut parts = [Parts::new(&x[0], n); N];
-        for (parts, x) in parts.iter_mut().zip(x) {
-            *parts = Parts::new(x, n);
-        }
-        let mut sums = [l.fsplat(0.0); N];
+        let (x, mut sums) = (Parts::all(x, n), [l.fsplat(0.0); N]);
         for (b, block) in (0..n).zip(row.chunks_exact(B::BYTES)) {
             prefetch(l, block);
             let packed = l.six_bits(bytes_at(block, 0));
             let (mut weighted, mut mins) = ([[packed; 2]; N], [packed; N]);
-            for (i, x) in parts.iter().enumerate() {
+            for (i, x) in x.iter().enumerate() {
                 let [factors, sums] = &x.steps[b];
                 let both = l.mul16(packed, l.load(factors));
                 let scales = l.halves_low(both, both);
@@ -79,25 +59,9 @@ impl<B: WideSuper> RowDot for SixBits<B> {
                 // The scales meet zeros.
                 mins[i] = l.mul16_pairs(both, l.load(sums));
             }
-            let mut dots = [l.splat8(0); N];
-            macro_rules! steps {
-                ($($s:expr),*) => {$(
-                    let w = B::codes(l, block, $s);
-                    for (i, x) in parts.iter().enumerate() {
-                        let x = l.load(bytes_at(&x.codes[b], 32 * $s));
-                        dots[i] = l.add_scaled(false, dots[i], w, x, weighted[i][$s / 4], $s % 4);
-                    }
-                )*};
-            }
-            if const { L::UNROLL } {
-                steps!(0, 1, 2, 3, 4, 5, 6, 7);
-            } else {
-                for s in 0..8 {
-                    steps!(s);
-                }
-            }
+            let dots = products::<L, B, N>(l, block, &x, b, &weighted);
             let [d, dmin] = l.f16_pair(bytes_at(block, 0));
-            for (i, x) in parts.iter().enumerate() {
+            for (i, x) in x.iter().enumerate() {
                 let x_d = f32::from_ne_bytes(x.d[b]);
                 sums[i] = l.ffma(l.to_f32(mins[i]), l.fsplat(dmin * x_d), sums[i]);
                 sums[i] = l.ffma(l.to_f32(dots[i]), l.fsplat(d * x_d), sums[i]);

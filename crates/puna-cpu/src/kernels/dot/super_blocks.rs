@@ -2,15 +2,15 @@
 //! scales, are applied to sums of products, of 16 bits or with AArch64's dot products of 32, and one float product finishes
 //! a block.
 //!
-//! Four rows meet weights unpacked once. Eight rows of Q4_K on a busy Zen 3, two at a time 39 to 56 GOP/s in five runs
-//! (median 42), four at a time 40 to 61 (45). Scales stored and broadcast from memory instead of shuffled: the same for one
+//! Four rows meet weights unpacked once. Eight rows of Q4_K, which had kernels of this kind then, on a busy Zen 3, two at a
+//! time 39 to 56 GOP/s in five runs (median 42), four at a time 40 to 61 (45). Scales stored and broadcast from memory instead of shuffled: the same for one
 //! and two rows, 8 % faster for four in a loop by itself, not kept.
 
 use super::wide_super_blocks::{self, WideSuper};
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, bytes_at, f16_at};
 use crate::kernels::lanes::{Lanes, Wide};
-use crate::matmul::Q8Row;
+use crate::matmul::{Plane, Q8Row};
 use core::marker::PhantomData;
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 
@@ -65,29 +65,18 @@ impl<B: Super + WideSuper> RowDot for SuperBlocks<B> {
 
     #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
-        let mut sums = [l.fsplat(0.0); N];
-        for (b, block) in row[..n_in / 256 * B::BYTES].chunks_exact(B::BYTES).enumerate() {
+        let n = n_in / 256;
+        let (x, mut sums) = (Parts::all(x, n), [l.fsplat(0.0); N]);
+        for (b, block) in (0..n).zip(row.chunks_exact(B::BYTES)) {
             prefetch(l, block);
             let scales = B::scales(l, block);
-            let (weighted, factors) = weighted(l, scales.of, x, b);
-            let mut dots = [l.splat8(0); N];
-            macro_rules! steps {
-                ($($s:expr),*) => {$(
-                    add_step(l, B::SIGNED, B::codes(l, block, $s), $s, b, x, &weighted, &mut dots);
-                )*};
-            }
-            if const { L::UNROLL } {
-                steps!(0, 1, 2, 3, 4, 5, 6, 7);
-            } else {
-                for s in 0..8 {
-                    steps!(s);
-                }
-            }
+            let (weighted, factors) = weighted(l, scales.of, &x, b);
+            let mut dots = products::<L, B, N>(l, block, &x, b, &weighted);
             let (d, min) = B::factors(l, block);
-            for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
-                let x_d = f32::from_ne_bytes(*x.chunk(x.d, b));
+            for (i, x) in x.iter().enumerate() {
+                let x_d = f32::from_ne_bytes(x.d[b]);
                 if let Some(mins) = scales.mins {
-                    let mins = l.mul16_pairs(l.mul16(mins, factors[i]), l.load(x.chunk(x.sums, b)));
+                    let mins = l.mul16_pairs(l.mul16(mins, factors[i]), l.load(&x.sums[b]));
                     match min {
                         Min::Zero(bits) => dots[i] = l.sub32(dots[i], l.shl32(mins, bits)),
                         Min::Own(d) => sums[i] = l.ffma(l.to_f32(mins), l.fsplat(-d * x_d), sums[i]),
@@ -104,17 +93,54 @@ impl<B: Super + WideSuper> RowDot for SuperBlocks<B> {
     }
 }
 
+/// What the blocks of a row of activations are multiplied as. All slices are as long, so that one check of an index does
+/// for them.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) codes: &'a [[u8; 256]],
+    pub(super) d: &'a [[u8; 4]],
+    pub(super) factors: &'a [[u8; 32]],
+    pub(super) sums: &'a [[u8; 32]],
+    /// The factors and the sums of whole steps.
+    pub(super) steps: &'a [[[u8; 32]; 2]],
+}
+
+impl<'a> Parts<'a> {
+    /// Those of the first `n` blocks.
+    #[inline(always)]
+    fn new(x: &Q8Row<'a>, n: usize) -> Self {
+        let Plane { codes, d, factors, sums, steps } = x.plane;
+        Self {
+            codes: &codes.as_chunks().0[..n],
+            d: &d.as_chunks().0[..n],
+            factors: &factors.as_chunks().0[..n],
+            sums: &sums.as_chunks().0[..n],
+            steps: &steps.as_chunks().0.as_chunks().0[..n],
+        }
+    }
+
+    /// Those of the first `n` blocks of each row.
+    #[inline(always)]
+    pub(super) fn all<const N: usize>(x: &[Q8Row<'a>; N], n: usize) -> [Self; N] {
+        let mut all = [Self::new(&x[0], n); N];
+        for (parts, x) in all.iter_mut().zip(x) {
+            *parts = Self::new(x, n);
+        }
+        all
+    }
+}
+
 /// The scales of block `b` times the factors of each row, as [`Scales::of`] has them, and these factors.
 #[inline(always)]
 pub(super) fn weighted<L: Lanes, const N: usize>(
     l: L,
     scales: [L::V; 2],
-    x: &[Q8Row<'_>; N],
+    x: &[Parts<'_>; N],
     b: usize,
 ) -> ([[L::V; 2]; N], [L::V; N]) {
     let (mut weighted, mut factors) = ([scales; N], [scales[0]; N]);
-    for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
-        let f = l.load(x.chunk(x.factors, b));
+    for (i, x) in x.iter().enumerate() {
+        let f = l.load(&x.factors[b]);
         let of = [l.halves_low(f, f), l.halves_high(f, f)];
         weighted[i] = [l.mul16(scales[0], of[0]), l.mul16(scales[1], of[1])];
         factors[i] = f;
@@ -122,23 +148,33 @@ pub(super) fn weighted<L: Lanes, const N: usize>(
     (weighted, factors)
 }
 
-/// Adds the products of step `s` of block `b`, whose weights are `w`.
+/// The products of the codes of a block with block `b` of each row, times the scales `weighted`.
 #[inline(always)]
-fn add_step<L: Lanes, const N: usize>(
+pub(super) fn products<L: Lanes, B: Codes, const N: usize>(
     l: L,
-    signed: bool,
-    w: L::V,
-    s: usize,
+    block: &[u8],
+    x: &[Parts<'_>; N],
     b: usize,
-    x: &[Q8Row<'_>; N],
     weighted: &[[L::V; 2]; N],
-    dots: &mut [L::V; N],
-) {
-    for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
-        let codes: &[u8; 256] = x.chunk(x.codes, b);
-        let x = l.load(bytes_at(codes, 32 * s));
-        dots[i] = l.add_scaled(signed, dots[i], w, x, weighted[i][s / 4], s % 4);
+) -> [L::V; N] {
+    let mut dots = [l.splat8(0); N];
+    macro_rules! steps {
+        ($($s:expr),*) => {$(
+            let w = B::codes(l, block, $s);
+            for (i, x) in x.iter().enumerate() {
+                let x = l.load(bytes_at(&x.codes[b], 32 * $s));
+                dots[i] = l.add_scaled(B::SIGNED, dots[i], w, x, weighted[i][$s / 4], $s % 4);
+            }
+        )*};
     }
+    if const { L::UNROLL } {
+        steps!(0, 1, 2, 3, 4, 5, 6, 7);
+    } else {
+        for s in 0..8 {
+            steps!(s);
+        }
+    }
+    dots
 }
 
 /// Scales that the half steps have for themselves, of codes with a zero.

@@ -202,7 +202,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Products of the whole groups of a row of weights.
+/// [`RowDot::wide_dots`](super::RowDot::wide_dots), those of whole groups.
 #[inline(always)]
 pub(super) fn dots<W: Wide, B: WideGrouped, const N: usize>(
     l: W,

@@ -5,10 +5,10 @@
 //! them by the scales adds all up.
 
 use super::prefetch;
-use super::super_blocks::Codes;
+use super::super_blocks::{Codes, Parts};
 use crate::kernels::blocks::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, TQ1_0, TQ2_0, bytes_at};
 use crate::kernels::lanes::Wide;
-use crate::matmul::{Plane, Q8Row};
+use crate::matmul::Q8Row;
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k, tq1_0, tq2_0};
 
 /// A format of 256 values with 64-byte vectors.
@@ -47,29 +47,6 @@ const PAIRS: [[u16; 32]; 4] = {
     index
 };
 
-/// What a block of a row of activations is multiplied as.
-#[derive(Clone, Copy)]
-struct Parts<'a> {
-    codes: &'a [[u8; 256]],
-    d: &'a [[u8; 4]],
-    factors: &'a [[u8; 32]],
-    sums: &'a [[u8; 32]],
-}
-
-impl<'a> Parts<'a> {
-    /// Those of the first `n` blocks: all slices are as long, so that one check of an index does for them.
-    #[inline(always)]
-    fn new(x: &Q8Row<'a>, n: usize) -> Self {
-        let Plane { codes, d, factors, sums, .. } = x.plane;
-        Self {
-            codes: &codes.as_chunks().0[..n],
-            d: &d.as_chunks().0[..n],
-            factors: &factors.as_chunks().0[..n],
-            sums: &sums.as_chunks().0[..n],
-        }
-    }
-}
-
 /// The float scale of the integer scales in all lanes, and what the products with the minima are multiplied by.
 pub(crate) enum Factors<W: Wide> {
     /// There are none.
@@ -89,11 +66,7 @@ pub(super) fn dots<W: Wide, B: WideSuper, const N: usize>(
     n_in: usize,
 ) -> [f32; N] {
     let n = n_in / 256;
-    let mut parts = [Parts::new(&x[0], n); N];
-    for (parts, x) in parts.iter_mut().zip(x) {
-        *parts = Parts::new(x, n);
-    }
-    let mut sums = [l.gsplat(0.0); N];
+    let (parts, mut sums) = (Parts::all(x, n), [l.gsplat(0.0); N]);
     for (b, block) in (0..n).zip(row.chunks_exact(B::BYTES)) {
         prefetch(l, block);
         let scales = B::wide_scales(l, block);

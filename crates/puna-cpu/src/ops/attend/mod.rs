@@ -109,6 +109,7 @@ pub(crate) fn attend(device: &mut CpuDevice, op: &Attend<'_>) -> Result<(), Devi
         let partials = d.scratch.attend.room::<f32>(most)?;
         let (all, out) = (Split::new(&mut *partials), Split::new(out));
         let seen = (shape.n_rows as u64).saturating_mul(shape.n_keys as u64);
+        // SmolLM2's heads of 64 values take a nanosecond for 6 of these, Llama 4's of 128 one for 13.
         let cost = seen.saturating_mul(op.q.width as u64) / 10;
         // Neighbouring tasks share a head's keys; the last tiles see the most of them and go first.
         d.team.run(heads * shape.n_tiles * parts, cost, |task, worker| {

@@ -12,7 +12,7 @@
 mod one_bit;
 mod signed;
 
-use super::super_blocks::weighted;
+use super::super_blocks::{Parts, weighted};
 use super::{RowDot, prefetch};
 use crate::kernels::blocks::bytes_at;
 use crate::kernels::lanes::Lanes;
@@ -57,8 +57,10 @@ impl<B: Book> RowDot for Books<B> {
 
     #[inline(always)]
     fn dots<L: Lanes, const N: usize>(l: L, row: &[u8], x: &[Q8Row<'_>; N], n_in: usize) -> [f32; N] {
-        let mut sums = [l.fsplat(0.0); N];
-        for (b, block) in row[..n_in / 256 * B::BYTES].chunks_exact(B::BYTES).enumerate() {
+        let n = n_in / 256;
+        let (x, mut sums) = (Parts::all(x, n), [l.fsplat(0.0); N]);
+        let x = &x;
+        for (b, block) in (0..n).zip(row.chunks_exact(B::BYTES)) {
             prefetch(l, block);
             let open = B::open(l, block);
             // Else the compiler takes indices out of vectors, which is slower than to store them and to load each.
@@ -77,12 +79,12 @@ impl<B: Book> RowDot for Books<B> {
             }
             let d = B::factor(l, block);
             let zeros = B::zeros(l, block).map(|zeros| l.mul16(zeros, scales));
-            for (i, Q8Row { plane: x, .. }) in x.iter().enumerate() {
+            for (i, x) in x.iter().enumerate() {
                 if let Some(zeros) = zeros {
-                    let zeros = l.mul16_pairs(l.mul16(zeros, factors[i]), l.load(x.chunk(x.sums, b)));
+                    let zeros = l.mul16_pairs(l.mul16(zeros, factors[i]), l.load(&x.sums[b]));
                     dots[i] = l.sub32(dots[i], zeros);
                 }
-                let x_d = f32::from_ne_bytes(*x.chunk(x.d, b));
+                let x_d = f32::from_ne_bytes(x.d[b]);
                 sums[i] = l.ffma(l.to_f32(dots[i]), l.fsplat(d * x_d), sums[i]);
             }
         }
@@ -101,7 +103,7 @@ struct Step<'a, L: Lanes, B: Book, const N: usize> {
     half: usize,
     /// Integer scales of these steps, in both halves.
     weighted: [L::V; N],
-    x: &'a [Q8Row<'a>; N],
+    x: &'a [Parts<'a>; N],
     /// Which block of the row it is.
     b: usize,
     dots: &'a mut [L::V; N],
@@ -113,9 +115,8 @@ impl<L: Lanes, B: Book, const N: usize> Step<'_, L, B, N> {
     fn add<const S: usize>(&mut self, l: L) {
         let s = 4 * self.half + S;
         let (sizes, minus) = B::sizes(l, self.block, self.open, s);
-        for (i, Q8Row { plane: x, .. }) in self.x.iter().enumerate() {
-            let codes: &[u8; 256] = x.chunk(x.codes, self.b);
-            let x = l.load(bytes_at(codes, 32 * s));
+        for (i, x) in self.x.iter().enumerate() {
+            let x = l.load(bytes_at(&x.codes[self.b], 32 * s));
             let x = minus.map_or(x, |minus| l.negate8(x, minus));
             self.dots[i] = l.add_scaled(false, self.dots[i], sizes, x, self.weighted[i], S);
         }
