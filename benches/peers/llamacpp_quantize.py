@@ -4,11 +4,11 @@
     cargo build --release -p puna-cli
     target/release/puna imatrix MODEL.gguf -f READ.txt -o imatrix.gguf
     python benches/peers/llamacpp_quantize.py MODEL.gguf --text ASKED.txt [--imatrix imatrix.gguf]
-        [--types q4_0,q4_k_m] [--ctx 512]
+        [--types q4_0,q4_k_m] [--ctx 512] [--formats]
 
 Printed for each type: how many tensors have the same format, how many of them the same bytes, the share of bytes that
 differ in the others (searches break ties by the last bit of a sum), and the perplexity of both files over a text, as
-`puna perplexity` computes it. llama-cpp-python 0.3.36 was measured.
+`puna perplexity` computes it; not with `--formats`. llama-cpp-python 0.3.36 was measured.
 """
 
 import argparse
@@ -68,12 +68,15 @@ def compare(ours, theirs):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=pathlib.Path)
-    parser.add_argument("--text", type=pathlib.Path, required=True)
+    parser.add_argument("--text", type=pathlib.Path)
+    parser.add_argument("--formats", action="store_true", help="no perplexity")
     parser.add_argument("--imatrix", type=pathlib.Path)
     parser.add_argument("--types", type=lambda s: s.split(","), default=["q4_0", "q4_k_m"])
     parser.add_argument("--ctx", type=int, default=512)
     parser.add_argument("--puna", type=pathlib.Path, default=ROOT / "target/release/puna")
     args = parser.parse_args()
+    if not args.text and not args.formats:
+        parser.error("--text FILE or --formats")
 
     @lib.llama_log_callback
     def silent(level, text, data):
@@ -93,6 +96,8 @@ def main():
             theirs(args.model, b, mix, args.imatrix)
             print(f"{mix}{', weighed' if args.imatrix else ''}:", flush=True)
             compare(a, b)
+            if args.formats:
+                continue
             ours, other = (puna("perplexity", file, "--file", args.text, "--ctx", args.ctx) for file in (a, b))
             ratio = ours["perplexity"] / other["perplexity"] - 1
             figures = f"{ours['perplexity']:.4f}, llama.cpp's file {other['perplexity']:.4f} ({100 * ratio:+.2f} %)"

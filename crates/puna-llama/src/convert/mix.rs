@@ -94,8 +94,10 @@ pub enum Role {
     Embed,
     /// The head, or the embedding table that is also the head.
     Head,
-    /// The query and key projections.
-    QueryKey,
+    /// The query projection.
+    Query,
+    /// The key projection.
+    Key,
     /// Gate and up projections of a dense layer or shared expert.
     Other,
     /// The value projection.
@@ -226,7 +228,8 @@ impl Mix {
         }
         let wanted = match place.role {
             Role::Embed => self.embed(),
-            Role::QueryKey => self.query_key(),
+            Role::Query => self.query(),
+            Role::Key => self.key(place),
             Role::Other | Role::Experts if self == Mix::IQ3_XS && place.in_middle() => DType::IQ3_XXS,
             Role::Other => base,
             Role::Head if base == DType::Q8_0 || !n_in.is_multiple_of(256) => DType::Q8_0,
@@ -235,7 +238,7 @@ impl Mix {
             Role::Experts | Role::ExpertsDown if self == Mix::MXFP4_MOE => DType::MXFP4,
             Role::Experts => base,
             Role::Value => self.value(place),
-            Role::AttnOut => self.attn_out(),
+            Role::AttnOut => self.attn_out(place),
             Role::Down | Role::ExpertsDown => self.down(place),
         };
         fallback(wanted, n_in)
@@ -250,7 +253,7 @@ impl Mix {
         }
     }
 
-    fn query_key(self) -> DType {
+    fn query(self) -> DType {
         match self {
             Mix::IQ3_XXS => DType::IQ2_S,
             Mix::IQ3_XS => DType::IQ3_XXS,
@@ -258,9 +261,26 @@ impl Mix {
         }
     }
 
-    fn attn_out(self) -> DType {
+    fn key(self, place: Place) -> DType {
         match self {
-            Mix::Q2_K | Mix::Q2_K_S => DType::Q3_K,
+            _ if !place.has_eight_experts() => self.query(),
+            _ if self.is_coarse() => DType::Q4_K,
+            _ => DType::Q8_0,
+        }
+    }
+
+    fn attn_out(self, place: Place) -> DType {
+        use Mix::*;
+        if place.has_eight_experts() {
+            return match self {
+                Q2_K | Q3_K_S | Q3_K_M | Q4_K_S | Q4_K_M | IQ4_NL | IQ4_XS => DType::Q5_K,
+                IQ3_XXS | IQ3_XS | IQ3_S | IQ3_M => DType::Q5_K,
+                _ if self.is_coarse() => DType::Q5_K,
+                _ => self.base(),
+            };
+        }
+        match self {
+            Mix::Q2_K => DType::Q3_K,
             Mix::Q3_K_M | Mix::IQ3_M => DType::Q4_K,
             Mix::Q3_K_L => DType::Q5_K,
             Mix::IQ1_S | Mix::IQ1_M => DType::IQ2_XXS,
@@ -274,6 +294,7 @@ impl Mix {
             _ if self.is_coarse() && (place.group >= 4 || place.n_experts >= 4) => DType::Q4_K,
             _ if self.is_finer() => DType::IQ3_S,
             _ if self.is_coarse() => DType::Q2_K,
+            _ if place.has_eight_experts() => DType::Q8_0,
             Mix::IQ3_XXS | Mix::IQ3_XS | Mix::IQ3_S if place.group >= 4 => DType::Q4_K,
             Mix::IQ3_XXS if !place.importance => DType::IQ3_S,
             Mix::IQ3_M => DType::Q4_K,
@@ -304,7 +325,7 @@ impl Mix {
             }
             Mix::IQ3_XXS if early && !importance => DType::Q4_K,
             Mix::IQ3_XXS if !importance => DType::Q3_K,
-            Mix::IQ3_M if early => DType::Q4_K,
+            Mix::IQ3_M if early || place.has_eight_experts() && place.matters() => DType::Q4_K,
             Mix::Q2_K => DType::Q3_K,
             Mix::Q2_K_S if early => DType::Q4_K,
             Mix::Q3_K_M if layer < n_layers / 16 => DType::Q5_K,
@@ -321,6 +342,11 @@ impl Mix {
 }
 
 impl Place {
+    /// The mixes were tuned on Mixtral, whose attention is a small part of it: models of as many experts get more bits there.
+    fn has_eight_experts(&self) -> bool {
+        self.n_experts == 8
+    }
+
     /// Layers that are neither in the first nor in the last eighth.
     fn in_middle(&self) -> bool {
         (self.n_layers / 8..7 * self.n_layers / 8).contains(&self.layer)
@@ -339,110 +365,16 @@ fn fallback(wanted: DType, n_in: usize) -> DType {
         return wanted;
     }
     let smaller = match wanted {
-        DType::Q2_K | DType::Q3_K | DType::IQ4_XS => DType::IQ4_NL,
         DType::IQ1_S | DType::IQ1_M | DType::IQ2_XXS | DType::IQ2_XS | DType::IQ2_S => DType::IQ4_NL,
-        DType::IQ3_XXS | DType::IQ3_S => DType::IQ4_NL,
+        DType::IQ3_XXS | DType::IQ3_S | DType::IQ4_XS => DType::IQ4_NL,
+        DType::Q2_K | DType::Q3_K | DType::TQ1_0 | DType::TQ2_0 => DType::Q4_0,
         DType::Q4_K => DType::Q5_0,
         DType::Q5_K => DType::Q5_1,
         DType::Q6_K => DType::Q8_0,
-        DType::TQ1_0 | DType::TQ2_0 => DType::Q4_0,
         _ => DType::F16,
     };
     if n_in.is_multiple_of(smaller.block_len()) { smaller } else { DType::F16 }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scout(mix: Mix, role: Role) -> impl Fn(usize) -> DType {
-        move |layer| {
-            let downs = 2 * layer + usize::from(role == Role::Down);
-            let place =
-                Place { role, layer, n_layers: 48, downs, n_experts: 16, group: 5, importance: false };
-            mix.dtype(place, 5120)
-        }
-    }
-
-    /// The mixes of a Scout, layer by layer.
-    #[test]
-    fn scout_has_the_known_mixes() {
-        let more = |i: usize| !(6..42).contains(&i) || (i - 6) % 3 == 2;
-        for i in 0..48 {
-            let if_more = |base| if more(i) { DType::Q6_K } else { base };
-            assert_eq!(scout(Mix::Q4_K_M, Role::Value)(i), if_more(DType::Q4_K));
-            assert_eq!(scout(Mix::Q4_K_M, Role::ExpertsDown)(i), if_more(DType::Q4_K));
-            assert_eq!(scout(Mix::Q5_K_M, Role::Down)(i), if_more(DType::Q5_K));
-            assert_eq!(scout(Mix::Q4_K_M, Role::Experts)(i), DType::Q4_K);
-            let before = |n, yes, no| if i < n { yes } else { no };
-            assert_eq!(scout(Mix::Q4_K_S, Role::Value)(i), before(4, DType::Q5_K, DType::Q4_K));
-            assert_eq!(scout(Mix::Q4_K_S, Role::ExpertsDown)(i), before(6, DType::Q5_K, DType::Q4_K));
-            assert_eq!(scout(Mix::Q3_K_M, Role::Value)(i), before(2, DType::Q5_K, DType::Q4_K));
-            assert_eq!(scout(Mix::Q3_K_M, Role::Down)(i), before(3, DType::Q5_K, DType::Q4_K));
-            assert_eq!(scout(Mix::IQ4_XS, Role::Down)(i), before(6, DType::Q5_K, DType::IQ4_XS));
-            assert_eq!(scout(Mix::Q2_K, Role::Value)(i), DType::Q4_K);
-            assert_eq!(scout(Mix::Q2_K, Role::Down)(i), DType::Q3_K);
-            assert_eq!(scout(Mix::Q2_K, Role::AttnOut)(i), DType::Q3_K);
-            assert_eq!(scout(Mix::IQ2_XS, Role::ExpertsDown)(i), before(3, DType::Q2_K, DType::IQ2_XS));
-            assert_eq!(scout(Mix::IQ2_M, Role::Down)(i), before(3, DType::IQ3_S, DType::IQ2_S));
-            assert_eq!(scout(Mix::IQ1_S, Role::AttnOut)(i), DType::IQ2_XXS);
-            assert_eq!(scout(Mix::IQ1_M, Role::Value)(i), DType::Q4_K);
-            assert_eq!(scout(Mix::IQ3_XXS, Role::QueryKey)(i), DType::IQ2_S);
-            assert_eq!(scout(Mix::IQ3_XXS, Role::Down)(i), before(6, DType::Q4_K, DType::Q3_K));
-            let ends = |i: usize| !(6..42).contains(&i);
-            let iq3_xs = if ends(i) { DType::IQ3_S } else { DType::IQ3_XXS };
-            assert_eq!(scout(Mix::IQ3_XS, Role::Experts)(i), iq3_xs);
-            assert_eq!(scout(Mix::IQ3_M, Role::ExpertsDown)(i), before(6, DType::Q4_K, DType::IQ3_S));
-            assert_eq!(scout(Mix::MXFP4_MOE, Role::Experts)(i), DType::MXFP4);
-            assert_eq!(scout(Mix::MXFP4_MOE, Role::Down)(i), DType::Q8_0);
-        }
-        for (mix, head, embed) in [
-            (Mix::IQ1_S, DType::Q5_K, DType::Q2_K),
-            (Mix::IQ2_M, DType::Q5_K, DType::IQ3_S),
-            (Mix::IQ3_XXS, DType::Q5_K, DType::IQ3_S),
-            (Mix::IQ3_M, DType::Q6_K, DType::IQ3_S),
-        ] {
-            assert_eq!((scout(mix, Role::Head)(0), scout(mix, Role::Embed)(0)), (head, embed));
-        }
-        for mix in [Mix::Q4_0, Mix::Q2_K, Mix::Q4_K_M, Mix::IQ4_XS] {
-            assert_eq!((scout(mix, Role::Head)(0), scout(mix, Role::Embed)(0)), (DType::Q6_K, mix.base()));
-        }
-        assert_eq!(scout(Mix::Q8_0, Role::Head)(0), DType::Q8_0);
-    }
-
-    #[test]
-    fn rows_that_are_no_whole_blocks_fall_back() {
-        let place = Place {
-            role: Role::Other,
-            layer: 0,
-            n_layers: 30,
-            downs: 0,
-            n_experts: 0,
-            group: 3,
-            importance: false,
-        };
-        for (mix, n_in, expected) in [
-            (Mix::Q4_K_M, 576, DType::Q5_0),
-            (Mix::Q5_K_M, 576, DType::Q5_1),
-            (Mix::Q6_K, 576, DType::Q8_0),
-            (Mix::Q2_K, 576, DType::IQ4_NL),
-            (Mix::TQ1_0, 576, DType::Q4_0),
-            (Mix::IQ1_M, 576, DType::IQ4_NL),
-            (Mix::Q4_K_M, 40, DType::F16),
-            (Mix::Q8_0, 40, DType::F16),
-            (Mix::BF16, 40, DType::BF16),
-        ] {
-            assert_eq!(mix.dtype(place, n_in), expected, "{}", mix.name());
-        }
-        assert_eq!(Mix::Q4_K_M.dtype(Place { role: Role::Head, ..place }, 576), DType::Q8_0);
-    }
-
-    #[test]
-    fn names_are_found_in_any_case() {
-        assert_eq!(Mix::parse("Q4_K_M"), Some(Mix::Q4_K_M));
-        assert_eq!(Mix::parse("q4_k_x"), None);
-        for name in Mix::names() {
-            assert_eq!(Mix::parse(name).unwrap().name(), name);
-        }
-    }
-}
+mod tests;

@@ -222,8 +222,8 @@ fn list(llama: &Llama, keep: &Keep) -> Result<Vec<OutTensor>> {
     for (i, layer) in weights.layers.iter().enumerate() {
         let name = |part: &str| format!("blk.{i}.{part}");
         list.vector(&name("attn_norm"), layer.attn_norm)?;
-        list.linear(&name("attn_q"), &layer.q, Role::QueryKey, i, true)?;
-        list.linear(&name("attn_k"), &layer.k, Role::QueryKey, i, true)?;
+        list.linear(&name("attn_q"), &layer.q, Role::Query, i, true)?;
+        list.linear(&name("attn_k"), &layer.k, Role::Key, i, true)?;
         list.linear(&name("attn_v"), &layer.v, Role::Value, i, false)?;
         list.linear(&name("attn_output"), &layer.o, Role::AttnOut, i, false)?;
         list.vector(&name("ffn_norm"), layer.ffn_norm)?;

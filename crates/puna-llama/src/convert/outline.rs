@@ -35,8 +35,8 @@ pub fn outline(config: &Config) -> Result<Vec<Outline>> {
             list.add(&format!("blk.{i}.{name}"), shape, role.map(|role| (role, i)))
         };
         add("attn_norm", &[hidden], None)?;
-        add("attn_q", &[q, hidden], Some(Role::QueryKey))?;
-        add("attn_k", &[kv, hidden], Some(Role::QueryKey))?;
+        add("attn_q", &[q, hidden], Some(Role::Query))?;
+        add("attn_k", &[kv, hidden], Some(Role::Key))?;
         add("attn_v", &[kv, hidden], Some(Role::Value))?;
         add("attn_output", &[hidden, q], Some(Role::AttnOut))?;
         add("ffn_norm", &[hidden], None)?;
