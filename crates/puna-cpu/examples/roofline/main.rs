@@ -53,6 +53,17 @@ fn median(rounds: usize, mut run: impl FnMut()) -> f64 {
     rounds[rounds.len() / 2]
 }
 
+/// Seconds of the fastest run in a quarter of a second.
+fn best(run: &mut dyn FnMut()) -> f64 {
+    let (start, mut best) = (Instant::now(), f64::INFINITY);
+    while start.elapsed().as_secs_f64() < 0.25 {
+        let clock = Instant::now();
+        run();
+        best = best.min(clock.elapsed().as_secs_f64());
+    }
+    best
+}
+
 /// GB a second when every byte is looked at once.
 fn read_bandwidth(bytes: &[u8]) -> f64 {
     bytes.len() as f64 / median(5, || memory::read(bytes)) / 1e9
@@ -76,7 +87,14 @@ fn weights(dtype: DType, n_out: usize) -> Vec<u8> {
 }
 
 /// Seconds of one product with `n_rows` rows, packed as so many others would be.
-fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, as_rows: usize, runs: usize) -> f64 {
+fn product(
+    kernels: &Kernels,
+    mat: &Mat,
+    bytes: &[u8],
+    n_rows: usize,
+    as_rows: usize,
+    time: impl FnOnce(&mut dyn FnMut()) -> f64,
+) -> f64 {
     let w = MatRef { mat, bytes, scale: None };
     let form = kernels.form(mat.dtype, mat.layout, as_rows);
     let len = kernels.packed_len(form, N_IN);
@@ -91,7 +109,7 @@ fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, as_rows: u
     let x = Packed { form, n_rows, n_in: N_IN, bytes: packed };
     let mut scratch = Scratch::new().unwrap();
     let mut tile = vec![0.0; RANGE * n_rows];
-    median(runs, || {
+    time(&mut || {
         for start in (0..mat.n_out).step_by(RANGE) {
             let outs = start..mat.n_out.min(start + RANGE);
             let tile = &mut tile[..n_rows * outs.len()];
@@ -101,22 +119,22 @@ fn product(kernels: &Kernels, mat: &Mat, bytes: &[u8], n_rows: usize, as_rows: u
     })
 }
 
-/// Prints GOP/s of a few rows, as few and as many.
+/// Prints GOP/s of a few rows, as few and as many: 256 outputs over and over, which stay in cache, the best of a quarter of a
+/// second, because the machine's speed changes with its neighbours.
 fn few_and_many(isa: Isa, wanted: &[DType], rows: &[usize]) {
     println!("{}, one thread, GOP/s as few and as many rows", isa.name());
     for &dtype in DType::ALL.iter().filter(|dtype| !dtype.is_plain()) {
         if !wanted.is_empty() && !wanted.contains(&dtype) {
             continue;
         }
-        let n_out = MATRIX / dtype.row_bytes(N_IN).unwrap() / RANGE * RANGE;
-        let bytes = weights(dtype, n_out);
-        let mat = Mat::plain(Weight(0), dtype, n_out, N_IN);
+        let bytes = weights(dtype, RANGE);
+        let mat = Mat::plain(Weight(0), dtype, RANGE, N_IN);
         let kernels = Kernels::new(isa, Activations::Auto);
         print!("{:<8}", dtype.to_string());
         for &n_rows in rows {
-            let ops = 2.0 * (n_out * N_IN * n_rows) as f64;
+            let ops = 2.0 * (RANGE * N_IN * n_rows) as f64;
             let [few, many] =
-                [1, 512].map(|as_rows| ops / product(&kernels, &mat, &bytes, n_rows, as_rows, 5) / 1e9);
+                [1, 512].map(|as_rows| ops / product(&kernels, &mat, &bytes, n_rows, as_rows, best) / 1e9);
             print!("  {n_rows}: {few:.0} {many:.0}");
         }
         println!();
@@ -167,15 +185,17 @@ fn main() {
         mat.layout = layout;
         mat.stride = dtype.row_bytes(mat.stored().1).unwrap();
         let kernels = Kernels::new(isa, Activations::Auto);
+        let of_rows =
+            |mat: &Mat, n_rows, runs| product(&kernels, mat, &bytes, n_rows, n_rows, |run| median(runs, run));
         print!("{:<14}", format!("{dtype}{}", if layout == Layout::InOut { " in-out" } else { "" }));
         for n_rows in [1, 3] {
-            print!(" {:>9.1}", bytes.len() as f64 / product(&kernels, &mat, &bytes, n_rows, n_rows, 5) / 1e9);
+            print!(" {:>9.1}", bytes.len() as f64 / of_rows(&mat, n_rows, 5) / 1e9);
         }
         // Prefill re-reads nothing: a smaller part of the matrix tells the same.
         for n_rows in [8, 16, 32, 512] {
             let part = Mat { n_out: 1024.min(n_out), ..mat };
             let ops = 2.0 * (part.n_out * N_IN * n_rows) as f64;
-            print!(" {:>10.1}", ops / product(&kernels, &part, &bytes, n_rows, n_rows, 3) / 1e9);
+            print!(" {:>10.1}", ops / of_rows(&part, n_rows, 3) / 1e9);
         }
         println!();
     }

@@ -28,6 +28,22 @@
 //! On a busier day nine runs of the whole build have medians of 105, 91 and 61 with 32 rows, 112, 107 and 84 with 512, and
 //! up to 168 for Q4_0.
 //!
+//! Since then packed words become columns before codes are taken out of them, and eight rows' scales are unpacked at once.
+//! 256 outputs that stay in cache, 4, 8, 16 and 32 rows, builds in turns, the best of two to seven quarters of a second:
+//!
+//! | | before | now |
+//! |---|---|---|
+//! | Q4_0 | 82, 114, 142, 165 | 88, 118, 146, 161 |
+//! | Q4_1 | 73, 102, 128, 148 | 80, 109, 136, 154 |
+//! | Q2_K | 57, 83, 81, 115 | 69, 91, 112, 124 |
+//! | Q3_K | 30, 51, 78, 102 | 68, 94, 118, 135 |
+//! | Q4_K | 63, 90, 120, 142 | 85, 113, 138, 156 |
+//! | Q5_K | 55, 81, 112, 132 | 74, 102, 131, not known |
+//! | Q6_K | 54, 82, 109, 130 | 60, 86, 116, 135 |
+//! | IQ4_XS ([`wide`](super::wide)) | 32, 48, 70, 87 | 59, 78, 92, 103 |
+//!
+//! Q8_0 and IQ4_NL are as they were.
+//!
 //! Before, each multiplication took an activation of its own from the cache. Now additions bound the loop: in a loop by
 //! itself, twelve multiplications, twelve additions and their eight loads take 7.5 cycles where four units could do them
 //! in six, whatever their order (9 beside a busy sibling). Two words at a time, which gains in [`wide`](super::wide), loses: Q4_0, 512 rows, 112 and 118 GOP/s
@@ -44,7 +60,7 @@
 //! is unpacked, 531.
 
 use super::blocks::{Block, ColumnStep, Shape};
-use super::lanes::{Kernel, Lanes, Wide};
+use super::lanes::{self, Kernel, Lanes};
 use super::panel::{self, Blocks, load, store, transpose};
 use super::slab::{Ahead, Keep, Unpack, chunks, filled, minima};
 use crate::buffers::Line;
@@ -167,7 +183,7 @@ impl<S: Shape> Keep for Columns<'_, S> {
     }
 
     #[inline(always)]
-    fn keep_columns<L: Wide>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>) {
+    fn keep_columns<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>) {
         let width = const { panel::width::<L>() };
         let (at, lane) = (first / width * STEPS + at, first % width);
         let to = &mut self.panel[at * Part::<S>::IN_STEP * Part::<S>::LEN * width..];
@@ -180,7 +196,7 @@ impl<S: Shape> Keep for Columns<'_, S> {
                 less = l.tadd_bytes(S::LIMIT, less, *codes, 0x8080_8080);
             }
             let rest = &mut part[Part::<S>::WORDS * width + lane..];
-            l.tstore(l.tsub32(l.tzero(), less), rest);
+            l.tstore(l.tminus(less), rest);
             l.gstore(step.scale[half], bytemuck::cast_slice_mut(&mut rest[width..]));
             if S::AFFINE {
                 // As `minima` has it.

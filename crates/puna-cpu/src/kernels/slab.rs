@@ -1,10 +1,9 @@
 //! What the kernels of block-quantised weights and many rows share: a slab of weights, some outputs by some steps of 32
-//! inputs, is unpacked eight outputs at a time, or with vectors of 64 bytes and by formats that can, sixteen as columns; how the
-//! unpacked steps are kept is up to the kernel.
+//! inputs, is unpacked eight outputs at a time, or as columns by formats and instruction sets that can; how the unpacked
+//! steps are kept is up to the kernel.
 
 use super::blocks::{Block, ByColumns, ColumnStep, Shape, Sides, Step};
-use super::lanes::wide::ROWS;
-use super::lanes::{Kernel, Lanes, Wide};
+use super::lanes::{self, Kernel, Lanes};
 use crate::matmul::MatRef;
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -13,6 +12,9 @@ use core::ops::Range;
 
 /// Where unpacked steps go.
 pub(crate) trait Keep {
+    /// Whether columns are kept.
+    const COLUMNS: bool = true;
+
     /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab: their codes, and for each half their
     /// scales and minima.
     fn keep<L: Lanes>(
@@ -25,9 +27,8 @@ pub(crate) trait Keep {
         min: &[[f32; 8]; 2],
     );
 
-    /// Keeps step `at` of the slab for the outputs `first .. first + 16`. Kernels that only AVX2 runs never have any.
-    #[inline(always)]
-    fn keep_columns<L: Wide>(&mut self, _: L, _at: usize, _first: usize, _step: ColumnStep<L>) {}
+    /// Keeps step `at` of the slab for as many outputs from `first` on as there are lanes.
+    fn keep_columns<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>);
 }
 
 /// Unpacks a slab. Beyond the last output, its weights are repeated: nothing reads their sums.
@@ -60,9 +61,9 @@ impl<'a, B: Block, K> Unpack<'a, B, K> {
 impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        if const { L::WIDE && B::Columns::ANY } {
-            for first in (0..self.outs.len()).step_by(ROWS) {
-                B::Columns::columns(l.wide(), self.rows(first), first, &mut self.keep);
+        if const { L::COLUMNS && B::Columns::ANY && K::COLUMNS } {
+            for first in (0..self.outs.len()).step_by(L::LANES) {
+                B::Columns::columns(l.columns(), self.rows(first), first, &mut self.keep);
             }
             return;
         }
@@ -99,8 +100,10 @@ pub(crate) fn minima<S: Shape>(min: &[[f32; 8]; 2], half: usize) -> [f32; 8] {
 /// once would be more than it fetches at a time.
 pub(crate) struct Ahead<'a> {
     w: MatRef<'a>,
+    /// The output whose weights are asked for, and the end of them all.
     outs: Range<usize>,
-    /// Bytes of a row, and which of them are next.
+    /// Its row of weights, which bytes of each row are wanted, and which of them are next.
+    row: &'a [u8],
     bytes: Range<usize>,
     at: usize,
 }
@@ -126,23 +129,27 @@ impl<'a> Ahead<'a> {
 
     /// Those of these outputs, as far as there are such, within these bytes of each.
     fn new(w: MatRef<'a>, outs: Range<usize>, bytes: Range<usize>) -> Self {
-        let n_out = w.mat.n_out;
-        Self { w, outs: outs.start.min(n_out)..outs.end.min(n_out), at: bytes.start, bytes }
+        let outs = outs.start.min(w.mat.n_out)..outs.end.min(w.mat.n_out);
+        if outs.is_empty() {
+            return Self { w, outs, row: &[], bytes: 0..0, at: 0 };
+        }
+        Self { row: w.row(outs.start), w, outs, at: bytes.start, bytes }
     }
 
     /// Asks for `LINES` more cache lines.
     #[inline(always)]
     pub(crate) fn step<L: Lanes, const LINES: usize>(&mut self, l: L) {
         for _ in 0..LINES {
-            if self.outs.start >= self.outs.end {
-                return;
-            }
-            l.prefetch(self.w.row(self.outs.start), self.at);
-            self.at += 64;
             if self.at >= self.bytes.end {
-                self.at = self.bytes.start;
+                if self.outs.len() <= 1 {
+                    return;
+                }
                 self.outs.start += 1;
+                self.row = self.w.row(self.outs.start);
+                self.at = self.bytes.start;
             }
+            l.prefetch(self.row, self.at);
+            self.at += 64;
         }
     }
 }

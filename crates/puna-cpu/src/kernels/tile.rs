@@ -6,8 +6,8 @@
 //! in registers while all rows of activations pass by. So any number of rows is as good as any other, and what an
 //! unpacked weight costs is divided by the number of rows.
 
-use super::blocks::{Block, Shape};
-use super::lanes::{Kernel, Lanes};
+use super::blocks::{Block, ColumnStep, Shape};
+use super::lanes::{self, Kernel, Lanes};
 use super::panel::transpose;
 use super::slab::{Keep, Unpack, chunks, filled, minima};
 use crate::matmul::{Kernels, MatRef, Packed, STEP};
@@ -101,6 +101,9 @@ struct Columns<'a, S> {
 }
 
 impl<S: Shape> Keep for Columns<'_, S> {
+    // The formats that this kernel multiplies make none.
+    const COLUMNS: bool = false;
+
     #[inline(always)]
     fn keep<L: Lanes>(
         &mut self,
@@ -134,6 +137,9 @@ impl<S: Shape> Keep for Columns<'_, S> {
             }
         }
     }
+
+    #[inline(always)]
+    fn keep_columns<L: lanes::Columns>(&mut self, _: L, _: usize, _: usize, _: ColumnStep<L>) {}
 }
 
 /// -128 times the sum of 16 codes for each of eight outputs: what adding 128 to the activations must be corrected by.

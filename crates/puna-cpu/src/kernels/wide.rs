@@ -21,8 +21,8 @@
 //! row of weights widened before rows became columns and nothing asked for ahead, 75 to 90 as now (ratios 1.25, 0.90, 1.08,
 //! 1.19).
 
-use super::blocks::Block;
-use super::lanes::{Kernel, Lanes};
+use super::blocks::{Block, ColumnStep};
+use super::lanes::{self, Kernel, Lanes};
 use super::panel::{self, Blocks, transpose};
 use super::slab::{Ahead, Keep, Unpack, chunks, filled};
 use crate::matmul::{Kernels, MatRef, Packed, WIDE_STEP};
@@ -105,6 +105,19 @@ impl Keep for Columns<'_> {
             l.store(pair, &mut to[lane..]);
         }
         scratch.scales[at * width + lane..][..8].copy_from_slice(&scale[0]);
+    }
+
+    #[inline(always)]
+    fn keep_columns<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>) {
+        let width = const { panel::width::<L>() };
+        let Self(scratch) = self;
+        let (at, lane) = (first / width * STEPS + at, first % width);
+        let pairs = scratch.codes[PAIRS * at * width..][..PAIRS * width].chunks_exact_mut(width);
+        let columns = step.codes.into_iter().flat_map(|codes| l.twiden_bytes(codes));
+        for (to, pair) in pairs.zip(columns) {
+            l.tstore(pair, &mut to[lane..]);
+        }
+        l.gstore(step.scale[0], &mut scratch.scales[at * width + lane..]);
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) use pack::{Plane, Q8Row, STEP, WIDE_STEP};
 
 use crate::isa::{Avx512Bf16, Isa};
 use crate::kernels::blocks::{self, Block, Shape};
-use crate::kernels::dot::{Dot, RowDot};
+use crate::kernels::dot::{Dot, FEW_ROWS};
 use crate::kernels::float::{self, FloatScratch};
 use crate::kernels::lanes::{Kernel, Lanes, Portable};
 use crate::kernels::narrow::{self, NarrowScratch};
@@ -134,13 +134,7 @@ impl Kernels {
     }
 
     fn block_form<B: Block>(&self, n_rows: usize) -> Form {
-        let few = match self.isa {
-            // Eight rows, one thread of a Zen 5, GOP/s as few and as many: Q4_0 212 and 353, Q8_0 195 and 303, Q6_K 189 and
-            // 265; three rows of Q4_0 297 and 150.
-            Isa::Avx512(..) => <B::Dot as RowDot>::FEW_ROWS.min(4),
-            _ => <B::Dot as RowDot>::FEW_ROWS,
-        };
-        match (n_rows <= few, B::STEPS) {
+        match (n_rows <= FEW_ROWS, B::STEPS) {
             (true, 1) => Form::Q8,
             (true, _) => Form::Q8K,
             (false, _) => Form::Steps { wide: self.wide(B::Shape::LIMIT) },

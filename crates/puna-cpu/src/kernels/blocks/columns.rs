@@ -1,17 +1,17 @@
-//! Formats whose rows become columns while they are packed, sixteen at a time: lane `i` of a vector of 64 bytes belongs to row
-//! `i`.
+//! Formats whose rows become columns while they are packed, as many at a time as the widest vectors have lanes: lane `i`
+//! belongs to row `i`.
 //!
 //! A word holds four codes of a byte, eight nibbles, four scales or two halves, whatever the format has there; what takes a
 //! row of weights apart takes a column apart. So half the words or less are moved between lanes that would be if codes were
 //! unpacked first.
 
 use super::{Block, IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
-use crate::kernels::lanes::wide::ROWS;
-use crate::kernels::lanes::{Lanes, Wide};
+use crate::kernels::lanes::columns::ROWS;
+use crate::kernels::lanes::{Columns, Lanes};
 use crate::kernels::slab::Keep;
 use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_0, q4_1, q4_k, q5_k, q6_k, q8_0};
 
-/// A step of sixteen rows. Where halves share scales and minima, only the first are there.
+/// A step of as many rows as there are lanes. Where halves share scales and minima, only the first are there.
 pub(crate) struct ColumnStep<L: Lanes> {
     /// Word `j`: codes `4 * j .. 4 * j + 4`.
     pub(crate) codes: [L::T; 8],
@@ -24,8 +24,9 @@ pub(crate) trait ByColumns {
     /// Whether this is such a format.
     const ANY: bool;
 
-    /// Unpacks the blocks of sixteen pieces of rows, of equal length, the rows of outputs `first .. first + 16` of the slab.
-    fn columns<L: Wide>(l: L, rows: [&[u8]; ROWS], first: usize, to: &mut impl Keep);
+    /// Unpacks the blocks of pieces of rows, of equal length, as many as there are lanes: the rows of the outputs of the slab
+    /// from `first` on.
+    fn columns<L: Columns>(l: L, rows: [&[u8]; ROWS], first: usize, to: &mut impl Keep);
 }
 
 /// Formats whose rows are unpacked before they become columns.
@@ -35,7 +36,7 @@ impl ByColumns for NotByColumns {
     const ANY: bool = false;
 
     #[inline(always)]
-    fn columns<L: Wide>(_: L, _: [&[u8]; ROWS], _: usize, _: &mut impl Keep) {}
+    fn columns<L: Columns>(_: L, _: [&[u8]; ROWS], _: usize, _: &mut impl Keep) {}
 }
 
 /// Implements [`ByColumns`]: `$body` keeps the steps of one block of each row, the first of which is step `$at`.
@@ -45,7 +46,7 @@ macro_rules! by_columns {
             const ANY: bool = true;
 
             #[inline(always)]
-            fn columns<L: Wide>($l: L, rows: [&[u8]; ROWS], first: usize, to: &mut impl Keep) {
+            fn columns<L: Columns>($l: L, rows: [&[u8]; ROWS], first: usize, to: &mut impl Keep) {
                 const BYTES: usize = $module::BYTES;
                 let n = rows[0].len() / BYTES;
                 let mut all: [&[[u8; BYTES]]; ROWS] = [&[]; ROWS];
@@ -75,7 +76,7 @@ struct To<'a, K> {
 impl<K: Keep> To<'_, K> {
     /// Keeps a step.
     #[inline(always)]
-    fn keep<L: Wide>(&mut self, l: L, at: usize, codes: [L::T; 8], scale: [L::G; 2], min: [L::G; 2]) {
+    fn keep<L: Columns>(&mut self, l: L, at: usize, codes: [L::T; 8], scale: [L::G; 2], min: [L::G; 2]) {
         self.to.keep_columns(l, at, self.first, ColumnStep { codes, scale, min });
     }
 }
@@ -91,51 +92,40 @@ macro_rules! words {
     }};
 }
 
-/// Shifts 16-bit lanes.
-#[inline(always)]
-fn down<L: Wide>(l: L, a: L::T, bits: usize) -> L::T {
-    l.tshr16(a, [bits as u16; 4])
-}
-#[inline(always)]
-fn up<L: Wide>(l: L, a: L::T, bits: usize) -> L::T {
-    l.tshl16(a, [bits as u16; 4])
-}
-
 /// The F16 in the low half of each word.
 #[inline(always)]
-fn low_half<L: Wide>(l: L, a: L::T) -> L::G {
+fn low_half<L: Columns>(l: L, a: L::T) -> L::G {
     l.gwords(a, false)
 }
 #[inline(always)]
-fn high_half<L: Wide>(l: L, a: L::T) -> L::G {
+fn high_half<L: Columns>(l: L, a: L::T) -> L::G {
     l.gwords(a, true)
 }
 
 /// Nibbles as indices of the values of IQ4_NL and IQ4_XS.
 #[inline(always)]
-fn looked_up<L: Wide>(l: L, mut nibbles: [L::T; 8]) -> [L::T; 8] {
-    let table = l.tjoin4([bytemuck::cast_ref(&iq4_nl::VALUES); 4]);
+fn looked_up<L: Columns>(l: L, mut nibbles: [L::T; 8]) -> [L::T; 8] {
     for nibble in &mut nibbles {
-        *nibble = l.tshuffle8(table, *nibble);
+        *nibble = l.tlookup(bytemuck::cast_ref(&iq4_nl::VALUES), *nibble);
     }
     nibbles
 }
 
 /// Low nibbles of words, then high ones.
 #[inline(always)]
-fn nibbles<L: Wide>(l: L, words: [L::T; 4]) -> [L::T; 8] {
+fn nibbles<L: Columns>(l: L, words: [L::T; 4]) -> [L::T; 8] {
     let mask = l.tsplat8(15);
     let mut codes = [l.tzero(); 8];
     for (i, word) in words.into_iter().enumerate() {
         codes[i] = l.tand(word, mask);
-        codes[4 + i] = l.tand(down(l, word, 4), mask);
+        codes[4 + i] = l.tand(l.tdown(word, 4), mask);
     }
     codes
 }
 
 /// Codes less `zero`.
 #[inline(always)]
-fn less<L: Wide>(l: L, mut codes: [L::T; 8], zero: i8) -> [L::T; 8] {
+fn less<L: Columns>(l: L, mut codes: [L::T; 8], zero: i8) -> [L::T; 8] {
     for code in &mut codes {
         *code = l.tsub8(*code, l.tsplat8(zero));
     }
@@ -173,10 +163,10 @@ by_columns!(IQ4_NL, iq4_nl, |l, blocks, at, keep| {
 by_columns!(IQ4_XS, iq4_xs, |l, blocks, at, keep| {
     let [head, low, ..] = words!(l, blocks, iq4_xs::D);
     let d = low_half(l, head);
-    let low = [l.tand(low, l.tsplat8(15)), l.tand(down(l, low, 4), l.tsplat8(15))];
+    let low = [l.tand(low, l.tsplat8(15)), l.tand(l.tdown(low, 4), l.tsplat8(15))];
     for s in 0..8 {
         // The two high bits of eight scales are the second half of the first word.
-        let high = l.to_g(l.tbyte(l.tand(down(l, head, 2 * s), l.tsplat8(3)), 2));
+        let high = l.to_g(l.tbyte(l.tand(l.tdown(head, 2 * s), l.tsplat8(3)), 2));
         let scale = l.gadd(l.to_g(l.tbyte(low[s % 2], s / 2)), l.gsplat(-32.0));
         let scale = l.gmul(d, l.gfma(high, l.gsplat(16.0), scale));
         let codes = looked_up(l, nibbles(l, words!(l, blocks, iq4_xs::QS + 16 * s)));
@@ -186,7 +176,7 @@ by_columns!(IQ4_XS, iq4_xs, |l, blocks, at, keep| {
 
 /// The scales of the two halves of step `s`, `d` times the integers that are the bytes of four words.
 #[inline(always)]
-fn half_scales<L: Wide>(l: L, d: L::G, integers: [L::T; 4], s: usize) -> [L::G; 2] {
+fn half_scales<L: Columns>(l: L, d: L::G, integers: [L::T; 4], s: usize) -> [L::G; 2] {
     let mut scale = [d; 2];
     for (half, scale) in scale.iter_mut().enumerate() {
         *scale = l.gmul(d, l.to_g(l.tbyte(integers[s / 2], s % 2 * 2 + half)));
@@ -202,14 +192,14 @@ by_columns!(Q2_K, q2_k, |l, blocks, at, keep| {
     let mut mins = scales;
     for (scale, min) in scales.iter_mut().zip(&mut mins) {
         *scale = l.tand(*scale, l.tsplat8(15));
-        *min = l.tand(down(l, *min, 4), l.tsplat8(15));
+        *min = l.tand(l.tdown(*min, 4), l.tsplat8(15));
     }
     for half in 0..2 {
         let qs = [words!(l, blocks, q2_k::QS + 32 * half), words!(l, blocks, q2_k::QS + 32 * half + 16)];
         for i in 0..4 {
             let mut codes = [l.tzero(); 8];
             for (code, q) in codes.iter_mut().zip(qs.as_flattened()) {
-                *code = l.tand(down(l, *q, 2 * i), l.tsplat8(3));
+                *code = l.tand(l.tdown(*q, 2 * i), l.tsplat8(3));
             }
             let s = 4 * half + i;
             keep.keep(l, at + s, codes, half_scales(l, d, scales, s), half_scales(l, dmin, mins, s));
@@ -221,10 +211,10 @@ by_columns!(Q3_K, q3_k, |l, blocks, at, keep| {
     // The scale is the last half of the last 16 bytes; of the 16 bytes before it, the last twelve are those of the halves.
     let d = high_half(l, words!(l, blocks, q3_k::D + 2 - 16)[3]);
     let [_, a, b, high] = words!(l, blocks, q3_k::SCALES - 4);
-    let mut scales = [a, b, down(l, a, 4), down(l, b, 4)];
+    let mut scales = [a, b, l.tdown(a, 4), l.tdown(b, 4)];
     for (i, scale) in scales.iter_mut().enumerate() {
-        let high = l.tand(down(l, high, 2 * i), l.tsplat8(3));
-        *scale = l.tor(l.tand(*scale, l.tsplat8(15)), up(l, high, 4));
+        let high = l.tand(l.tdown(high, 2 * i), l.tsplat8(3));
+        *scale = l.tor(l.tand(*scale, l.tsplat8(15)), l.tup(high, 4));
         *scale = l.tsub8(*scale, l.tsplat8(32));
     }
     let third = [words!(l, blocks, q3_k::HMASK), words!(l, blocks, q3_k::HMASK + 16)];
@@ -234,8 +224,8 @@ by_columns!(Q3_K, q3_k, |l, blocks, at, keep| {
             let s = 4 * half + i;
             let mut codes = [l.tzero(); 8];
             for ((code, q), third) in codes.iter_mut().zip(qs.as_flattened()).zip(third.as_flattened()) {
-                let third = if s < 2 { up(l, *third, 2 - s) } else { down(l, *third, s - 2) };
-                *code = l.tor(l.tand(down(l, *q, 2 * i), l.tsplat8(3)), l.tand(third, l.tsplat8(4)));
+                let third = if s < 2 { l.tup(*third, 2 - s) } else { l.tdown(*third, s - 2) };
+                *code = l.tor(l.tand(l.tdown(*q, 2 * i), l.tsplat8(3)), l.tand(third, l.tsplat8(4)));
             }
             let scale = half_scales(l, d, scales, s);
             keep.keep(l, at + s, less(l, codes, 4), scale, scale);
@@ -245,13 +235,13 @@ by_columns!(Q3_K, q3_k, |l, blocks, at, keep| {
 
 /// Scales and minima of the eight steps of Q4_K and Q5_K, for codes less `zero`, from the first 16 bytes of blocks.
 #[inline(always)]
-fn affine<L: Wide>(l: L, head: [L::T; 4], zero: f32) -> [[L::G; 8]; 2] {
+fn affine<L: Columns>(l: L, head: [L::T; 4], zero: f32) -> [[L::G; 8]; 2] {
     let [factors, a, b, c] = head;
     let (d, dmin) = (low_half(l, factors), high_half(l, factors));
     let (six, four, two) = (l.tsplat8(0x3F), l.tsplat8(0x0F), l.tsplat8(0x30));
     // As `q4_k::unpack_scales` does it, four at a time.
-    let scales = [l.tand(a, six), l.tor(l.tand(c, four), l.tand(down(l, a, 2), two))];
-    let mins = [l.tand(b, six), l.tor(l.tand(down(l, c, 4), four), l.tand(down(l, b, 2), two))];
+    let scales = [l.tand(a, six), l.tor(l.tand(c, four), l.tand(l.tdown(a, 2), two))];
+    let mins = [l.tand(b, six), l.tor(l.tand(l.tdown(c, 4), four), l.tand(l.tdown(b, 2), two))];
     let mut all = [[d; 8]; 2];
     for s in 0..8 {
         let scale = l.gmul(d, l.to_g(l.tbyte(scales[s / 4], s % 4)));
@@ -290,7 +280,7 @@ by_columns!(Q5_K, q5_k, |l, blocks, at, keep| {
         for (s, mut codes) in [(2 * s, even), (2 * s + 1, odd)] {
             for (i, code) in codes.iter_mut().enumerate() {
                 let fifth = fifths[i / 4][i % 4];
-                let fifth = if s < 4 { up(l, fifth, 4 - s) } else { down(l, fifth, s - 4) };
+                let fifth = if s < 4 { l.tup(fifth, 4 - s) } else { l.tdown(fifth, s - 4) };
                 *code = l.tor(*code, l.tand(fifth, l.tsplat8(16)));
             }
             keep.keep(l, at + s, less(l, codes, 16), [scales[s]; 2], [mins[s]; 2]);
@@ -312,7 +302,7 @@ by_columns!(Q6_K, q6_k, |l, blocks, at, keep| {
             let mut codes = [l.tzero(); 8];
             for (i, code) in codes.iter_mut().enumerate() {
                 let high = high[i / 4][i % 4];
-                let high = if g < 2 { up(l, high, 4 - 2 * g) } else { down(l, high, 2 * g - 4) };
+                let high = if g < 2 { l.tup(high, 4 - 2 * g) } else { l.tdown(high, 2 * g - 4) };
                 let low = low[g % 2 * 2 + i / 4][g / 2 * 4 + i % 4];
                 *code = l.tor(low, l.tand(high, l.tsplat8(0x30)));
             }

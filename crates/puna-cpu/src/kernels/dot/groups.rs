@@ -38,7 +38,6 @@ pub(crate) trait Grouped {
 }
 
 impl<B: WideGrouped> RowDot for Groups<B> {
-    const FEW_ROWS: usize = 8;
     const WIDE: bool = true;
 
     #[inline(always)]

@@ -29,12 +29,15 @@ fn prefetch<L: Lanes>(l: L, weights: &[u8]) {
     }
 }
 
+/// Up to this many rows of activations, it is about as fast or faster to multiply weights as they are unpacked than to unpack
+/// them first. One thread of a Zen 3, `roofline --rows 4,5,8`, the best of three runs, GOP/s as few and as many: Q4_0 102 and
+/// 92, 96 and 105, 101 and 121; Q8_0 68 and 55, 62 and 59, 67 and 71; Q3_K 70 and 70, 65 and 81, 70 and 96; Q4_K 81 and 86,
+/// 75 and 98, 80 and 114; Q6_K 72 and 63, 66 and 72, 72 and 89. Eight rows on a Zen 5: Q4_0 212 and 353, Q8_0 195 and 303,
+/// Q6_K 189 and 265; three rows of Q4_0 297 and 150.
+pub(crate) const FEW_ROWS: usize = 4;
+
 /// How the dot products of one row of weights are computed.
 pub(crate) trait RowDot {
-    /// Up to this many rows of activations, this is faster than to unpack the weights first. One thread of a Zen 3, the better
-    /// of two runs of `roofline --rows`, GOP/s of 4, 8 and 12 rows as few and as many: Q4_0 79 and 56, 64 and 79, 87 and 105;
-    /// Q8_0 42 and 31, 51 and 42, 57 and 67; Q4_K 70 and 48, 72 and 74, 73 and 92; Q6_K 55 and 26, 56 and 63, 61 and 77.
-    const FEW_ROWS: usize;
     /// Rows of activations that meet weights which are unpacked once: 1, 2 or 4.
     const TOGETHER: usize = 2;
 
@@ -72,15 +75,12 @@ pub(crate) struct Dot<'a, R> {
     pub(crate) row: PhantomData<R>,
 }
 
-/// The most rows of activations that any format takes in these kernels at once.
-const MOST_ROWS: usize = 8;
-
 impl<R: RowDot> Kernel for Dot<'_, R> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        for first in (0..self.x.n_rows).step_by(MOST_ROWS) {
-            let n_rows = MOST_ROWS.min(self.x.n_rows - first);
-            let mut x = [self.x.q8(first); MOST_ROWS];
+        for first in (0..self.x.n_rows).step_by(FEW_ROWS) {
+            let n_rows = FEW_ROWS.min(self.x.n_rows - first);
+            let mut x = [self.x.q8(first); FEW_ROWS];
             for (r, x) in x.iter_mut().enumerate().take(n_rows).skip(1) {
                 *x = self.x.q8(first + r);
             }

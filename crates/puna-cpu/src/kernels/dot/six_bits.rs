@@ -32,7 +32,6 @@ const TWICE: [[u8; 32]; 2] = {
 };
 
 impl<B: WideSuper> RowDot for SixBits<B> {
-    const FEW_ROWS: usize = 8;
     const TOGETHER: usize = 4;
     const WIDE: bool = true;
 

@@ -54,7 +54,6 @@ pub(crate) enum Min {
 }
 
 impl<B: Super + WideSuper> RowDot for SuperBlocks<B> {
-    const FEW_ROWS: usize = 8;
     const TOGETHER: usize = 4;
     const WIDE: bool = true;
 

@@ -19,7 +19,9 @@ impl Lanes for Avx512 {
     type T = __m512i;
     type G = __m512;
     type Wide = Self;
+    type Columns = Self;
     const LANES: usize = 16;
+    const COLUMNS: bool = true;
     const WIDE: bool = true;
     // One thread of a Zen 5 that reads 38 GB/s, decode in GB/s of weights with 3, 4, 6, 8, 12, 16 and 32 KiB, one sweep: Q4_0
     // 28.8, 30.3, 31.8, 36.5, 35.8, 37.0, 33.4; Q4_K 31.1, 31.0, 32.1, 35.3, 35.0, 35.6, 34.8; Q6_K 31.4, 31.8, 36.2, 39.8,
@@ -28,6 +30,10 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn wide(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn columns(self) -> Self {
         self
     }
     #[inline(always)]

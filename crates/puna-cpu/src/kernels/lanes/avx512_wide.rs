@@ -1,7 +1,7 @@
 //! 64-byte vectors of AVX-512.
 
-use super::wide::ROWS;
-use super::{Lanes, Wide};
+use super::columns::ROWS;
+use super::{Columns, Lanes, Wide};
 use crate::isa::Avx512;
 use core::arch::x86_64::*;
 
@@ -22,31 +22,7 @@ impl Avx512 {
     }
 }
 
-impl Wide for Avx512 {
-    #[inline(always)]
-    fn tbytes(self, from: &[u8; 64]) -> __m512i {
-        v!(_mm512_loadu_si512(from.as_ptr().cast()))
-    }
-    #[inline(always)]
-    fn ttwice(self, from: &[u8; 32]) -> __m512i {
-        v!(_mm512_broadcast_i64x4(_mm256_loadu_si256(from.as_ptr().cast())))
-    }
-    #[inline(always)]
-    fn tjoin4(self, [a, b, c, d]: [&[u8; 16]; 4]) -> __m512i {
-        self.thalves(self.load2(a, b), self.load2(c, d))
-    }
-    #[inline(always)]
-    fn thalves(self, low: __m256i, high: __m256i) -> __m512i {
-        v!(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
-    }
-    #[inline(always)]
-    fn tlow(self, a: __m512i) -> __m256i {
-        v!(_mm512_castsi512_si256(a))
-    }
-    #[inline(always)]
-    fn thigh(self, a: __m512i) -> __m256i {
-        v!(_mm512_extracti64x4_epi64::<1>(a))
-    }
+impl Columns for Avx512 {
     #[inline(always)]
     fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [__m512i; 4] {
         // Every fourth row in the quarters of a vector, so that lanes are in order after they have changed places within
@@ -91,6 +67,71 @@ impl Wide for Avx512 {
         v!(_mm512_or_si512(a, b))
     }
     #[inline(always)]
+    fn tsub8(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_sub_epi8(a, b))
+    }
+    #[inline(always)]
+    fn tbyte(self, a: __m512i, i: usize) -> __m512i {
+        v!({
+            let top = _mm512_sll_epi32(a, _mm_cvtsi64_si128(24 - 8 * i as i64));
+            _mm512_srai_epi32::<24>(top)
+        })
+    }
+    #[inline(always)]
+    fn gwords(self, a: __m512i, high: bool) -> __m512 {
+        v!({
+            let low = if high { _mm512_srli_epi32::<16>(a) } else { a };
+            _mm512_cvtph_ps(_mm512_cvtepi32_epi16(low))
+        })
+    }
+    #[inline(always)]
+    fn tdown(self, a: __m512i, bits: usize) -> __m512i {
+        self.tshr16(a, [bits as u16; 4])
+    }
+    #[inline(always)]
+    fn tup(self, a: __m512i, bits: usize) -> __m512i {
+        self.tshl16(a, [bits as u16; 4])
+    }
+    #[inline(always)]
+    fn twiden_bytes(self, a: __m512i) -> [__m512i; 2] {
+        v!([_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(a)), _mm512_srai_epi16::<8>(a)])
+    }
+    #[inline(always)]
+    fn tlookup(self, table: &[u8; 16], index: __m512i) -> __m512i {
+        self.tshuffle8(self.tjoin4([table; 4]), index)
+    }
+    #[inline(always)]
+    fn tminus(self, sums: __m512i) -> __m512i {
+        self.tsub32(self.tzero(), sums)
+    }
+}
+
+impl Wide for Avx512 {
+    #[inline(always)]
+    fn tbytes(self, from: &[u8; 64]) -> __m512i {
+        v!(_mm512_loadu_si512(from.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn ttwice(self, from: &[u8; 32]) -> __m512i {
+        v!(_mm512_broadcast_i64x4(_mm256_loadu_si256(from.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn tjoin4(self, [a, b, c, d]: [&[u8; 16]; 4]) -> __m512i {
+        self.thalves(self.load2(a, b), self.load2(c, d))
+    }
+    #[inline(always)]
+    fn thalves(self, low: __m256i, high: __m256i) -> __m512i {
+        v!(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+    }
+    #[inline(always)]
+    fn tlow(self, a: __m512i) -> __m256i {
+        v!(_mm512_castsi512_si256(a))
+    }
+    #[inline(always)]
+    fn thigh(self, a: __m512i) -> __m256i {
+        v!(_mm512_extracti64x4_epi64::<1>(a))
+    }
+    #[inline(always)]
     fn txor(self, a: __m512i, b: __m512i) -> __m512i {
         v!(_mm512_xor_si512(a, b))
     }
@@ -101,10 +142,6 @@ impl Wide for Avx512 {
     #[inline(always)]
     fn tshl16(self, a: __m512i, bits: [u16; 4]) -> __m512i {
         v!(_mm512_sllv_epi16(a, self.counts(bits)))
-    }
-    #[inline(always)]
-    fn tsub8(self, a: __m512i, b: __m512i) -> __m512i {
-        v!(_mm512_sub_epi8(a, b))
     }
     #[inline(always)]
     fn tsub16(self, a: __m512i, b: __m512i) -> __m512i {
@@ -125,13 +162,6 @@ impl Wide for Avx512 {
     #[inline(always)]
     fn tadd8_where(self, a: __m512i, value: __m512i, bits: __m512i, of: __m512i) -> __m512i {
         v!(_mm512_mask_add_epi8(a, _mm512_test_epi8_mask(bits, of), a, value))
-    }
-    #[inline(always)]
-    fn tbyte(self, a: __m512i, i: usize) -> __m512i {
-        v!({
-            let top = _mm512_sll_epi32(a, _mm_cvtsi64_si128(24 - 8 * i as i64));
-            _mm512_srai_epi32::<24>(top)
-        })
     }
     #[inline(always)]
     fn tshuffle8(self, table: __m512i, index: __m512i) -> __m512i {
@@ -181,13 +211,6 @@ impl Wide for Avx512 {
         v!({
             let both = _mm512_cvtph_ps(_mm256_set1_epi32(i32::from_le_bytes(*from)));
             [_mm512_moveldup_ps(both), _mm512_movehdup_ps(both)]
-        })
-    }
-    #[inline(always)]
-    fn gwords(self, a: __m512i, high: bool) -> __m512 {
-        v!({
-            let low = if high { _mm512_srli_epi32::<16>(a) } else { a };
-            _mm512_cvtph_ps(_mm512_cvtepi32_epi16(low))
         })
     }
     #[inline(always)]

@@ -41,11 +41,17 @@ impl Lanes for AvxVnni {
     type T = __m256i;
     type G = __m256;
     type Wide = Portable;
+    type Columns = Self;
     const LANES: usize = 8;
+    const COLUMNS: bool = true;
 
     #[inline(always)]
     fn wide(self) -> Portable {
         Portable
+    }
+    #[inline(always)]
+    fn columns(self) -> Self {
+        self
     }
     #[inline(always)]
     fn enter(self, kernel: impl Kernel) {

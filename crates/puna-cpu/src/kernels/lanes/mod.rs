@@ -101,11 +101,16 @@ macro_rules! wide_vectors_as_base {
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_columns;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_wide;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+pub(crate) mod columns;
+#[cfg(test)]
+mod columns_tests;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -114,10 +119,11 @@ mod portable;
 mod portable_wide;
 #[cfg(test)]
 mod tests;
-pub(crate) mod wide;
+mod wide;
 #[cfg(test)]
 mod wide_tests;
 
+pub(crate) use columns::Columns;
 pub(crate) use portable::Portable;
 pub(crate) use wide::Wide;
 
@@ -167,6 +173,14 @@ pub(crate) trait Lanes: Copy {
 
     /// The lanes with 64-byte vectors.
     fn wide(self) -> Self::Wide;
+
+    /// Whether rows of weights become columns before they are taken apart.
+    const COLUMNS: bool = false;
+    /// This instruction set, or any other where they do not.
+    type Columns: Columns;
+
+    /// The lanes that make columns.
+    fn columns(self) -> Self::Columns;
 
     /// Runs the kernel with the features of the instruction set enabled.
     fn enter(self, kernel: impl Kernel);

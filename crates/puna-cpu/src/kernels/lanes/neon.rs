@@ -91,11 +91,16 @@ impl Lanes for Neon {
     type T = V;
     type G = F;
     type Wide = Portable;
+    type Columns = Portable;
     const LANES: usize = 8;
     const UNROLL: bool = true;
 
     #[inline(always)]
     fn wide(self) -> Portable {
+        Portable
+    }
+    #[inline(always)]
+    fn columns(self) -> Portable {
         Portable
     }
     #[inline(always)]

@@ -95,12 +95,17 @@ impl Lanes for NeonDot {
     type T = V;
     type G = F;
     type Wide = Portable;
+    type Columns = Portable;
     const LANES: usize = 8;
     const UNROLL: bool = true;
     const FOUR_WORDS: bool = true;
 
     #[inline(always)]
     fn wide(self) -> Portable {
+        Portable
+    }
+    #[inline(always)]
+    fn columns(self) -> Portable {
         Portable
     }
     #[inline(always)]

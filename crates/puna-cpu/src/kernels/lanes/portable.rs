@@ -93,13 +93,19 @@ impl Lanes for Portable {
     type T = T;
     type G = G;
     type Wide = Self;
+    type Columns = Self;
     const LANES: usize = 16;
+    const COLUMNS: bool = true;
     const WIDE: bool = true;
     // Where other lanes can be had, these are seldom used and slow to compile.
     const TOGETHER: usize = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { 1 } else { 4 };
 
     #[inline(always)]
     fn wide(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn columns(self) -> Self {
         self
     }
     #[inline]

@@ -1,7 +1,7 @@
 //! 64-byte vectors of plain arrays.
 
-use super::wide::ROWS;
-use super::{Lanes, Portable, Wide};
+use super::columns::ROWS;
+use super::{Columns, Lanes, Portable, Wide};
 use half::f16;
 
 type V = [u8; 32];
@@ -54,6 +54,63 @@ fn shifted(a: T, f: impl Fn(u16, usize) -> u16) -> T {
     from_halves(core::array::from_fn(|i| f(a[i] as u16, i / 8) as i16))
 }
 
+impl Columns for Portable {
+    #[inline]
+    fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [T; 4] {
+        core::array::from_fn(|j| core::array::from_fn(|i| i32::from_le_bytes(rows[i].as_chunks().0[j])))
+    }
+    #[inline]
+    fn tstore(self, a: T, to: &mut [u32]) {
+        to[..16].copy_from_slice(&a.map(i32::cast_unsigned));
+    }
+    #[inline]
+    fn tsplat8(self, value: i8) -> T {
+        from_bytes([value as u8; 64])
+    }
+    #[inline]
+    fn tand(self, a: T, b: T) -> T {
+        zip_bytes(a, b, |a, b| a & b)
+    }
+    #[inline]
+    fn tor(self, a: T, b: T) -> T {
+        zip_bytes(a, b, |a, b| a | b)
+    }
+    #[inline]
+    fn tsub8(self, a: T, b: T) -> T {
+        zip_bytes(a, b, u8::wrapping_sub)
+    }
+    #[inline]
+    fn tbyte(self, a: T, i: usize) -> T {
+        a.map(|a| i32::from(a.to_le_bytes()[i] as i8))
+    }
+    #[inline]
+    fn gwords(self, a: T, high: bool) -> [f32; 16] {
+        a.map(|a| f16::from_bits((if high { a >> 16 } else { a }) as u16).to_f32())
+    }
+    #[inline]
+    fn tdown(self, a: T, bits: usize) -> T {
+        self.tshr16(a, [bits as u16; 4])
+    }
+    #[inline]
+    fn tup(self, a: T, bits: usize) -> T {
+        self.tshl16(a, [bits as u16; 4])
+    }
+    #[inline]
+    fn twiden_bytes(self, a: T) -> [T; 2] {
+        let bytes = bytes(a);
+        let of = |first: usize| from_halves(core::array::from_fn(|i| i16::from(bytes[2 * i + first] as i8)));
+        [of(0), of(1)]
+    }
+    #[inline]
+    fn tlookup(self, table: &[u8; 16], index: T) -> T {
+        from_bytes(bytes(index).map(|i| table[usize::from(i) % 16]))
+    }
+    #[inline]
+    fn tminus(self, sums: T) -> T {
+        sums.map(i32::wrapping_neg)
+    }
+}
+
 impl Wide for Portable {
     #[inline]
     fn tbytes(self, from: &[u8; 64]) -> T {
@@ -82,26 +139,6 @@ impl Wide for Portable {
         core::array::from_fn(|i| a[32 + i])
     }
     #[inline]
-    fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [T; 4] {
-        core::array::from_fn(|j| core::array::from_fn(|i| i32::from_le_bytes(rows[i].as_chunks().0[j])))
-    }
-    #[inline]
-    fn tstore(self, a: T, to: &mut [u32]) {
-        to[..16].copy_from_slice(&a.map(i32::cast_unsigned));
-    }
-    #[inline]
-    fn tsplat8(self, value: i8) -> T {
-        from_bytes([value as u8; 64])
-    }
-    #[inline]
-    fn tand(self, a: T, b: T) -> T {
-        zip_bytes(a, b, |a, b| a & b)
-    }
-    #[inline]
-    fn tor(self, a: T, b: T) -> T {
-        zip_bytes(a, b, |a, b| a | b)
-    }
-    #[inline]
     fn txor(self, a: T, b: T) -> T {
         zip_bytes(a, b, |a, b| a ^ b)
     }
@@ -112,10 +149,6 @@ impl Wide for Portable {
     #[inline]
     fn tshl16(self, a: T, bits: [u16; 4]) -> T {
         shifted(a, |a, quarter| a << bits[quarter])
-    }
-    #[inline]
-    fn tsub8(self, a: T, b: T) -> T {
-        zip_bytes(a, b, u8::wrapping_sub)
     }
     #[inline]
     fn tsub16(self, a: T, b: T) -> T {
@@ -137,10 +170,6 @@ impl Wide for Portable {
     fn tadd8_where(self, a: T, value: T, bits: T, of: T) -> T {
         let set = zip_bytes(bits, of, |bits, of| if bits & of == 0 { 0 } else { 0xFF });
         zip_bytes(a, self.tand(set, value), u8::wrapping_add)
-    }
-    #[inline]
-    fn tbyte(self, a: T, i: usize) -> T {
-        a.map(|a| i32::from(a.to_le_bytes()[i] as i8))
     }
     #[inline]
     fn tshuffle8(self, table: T, index: T) -> T {
@@ -199,10 +228,6 @@ impl Wide for Portable {
     #[inline]
     fn gpair(self, [a, b, c, d]: &[u8; 4]) -> [[f32; 16]; 2] {
         [self.ghalf(&[*a, *b]), self.ghalf(&[*c, *d])]
-    }
-    #[inline]
-    fn gwords(self, a: T, high: bool) -> [f32; 16] {
-        a.map(|a| f16::from_bits((if high { a >> 16 } else { a }) as u16).to_f32())
     }
     #[inline]
     fn ghalves(self, a: V) -> [f32; 16] {

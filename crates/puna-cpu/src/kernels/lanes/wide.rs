@@ -1,12 +1,9 @@
 //! Operations on vectors of 64 bytes, of instruction sets that have them.
 
-use super::Lanes;
-
-/// Rows that become columns together.
-pub(crate) const ROWS: usize = 16;
+use super::Columns;
 
 /// An instruction set with 64-byte vectors, [`Lanes::T`], seen as 64 x 8, 32 x 16 or 16 x 32 bits in four quarters.
-pub(crate) trait Wide: Lanes {
+pub(crate) trait Wide: Columns {
     fn tbytes(self, from: &[u8; 64]) -> Self::T;
     /// Two halves of the same bytes.
     fn ttwice(self, from: &[u8; 32]) -> Self::T;
@@ -16,17 +13,10 @@ pub(crate) trait Wide: Lanes {
     fn thalves(self, low: Self::V, high: Self::V) -> Self::T;
     fn tlow(self, a: Self::T) -> Self::V;
     fn thigh(self, a: Self::T) -> Self::V;
-    /// Lane `i` of vector `j` is word `j` of row `i`.
-    fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [Self::T; 4];
-    fn tstore(self, a: Self::T, to: &mut [u32]);
-    fn tsplat8(self, value: i8) -> Self::T;
-    fn tand(self, a: Self::T, b: Self::T) -> Self::T;
-    fn tor(self, a: Self::T, b: Self::T) -> Self::T;
     fn txor(self, a: Self::T, b: Self::T) -> Self::T;
     /// Shifts the 16-bit lanes of each quarter right by a count of its own, zeros coming in.
     fn tshr16(self, a: Self::T, bits: [u16; 4]) -> Self::T;
     fn tshl16(self, a: Self::T, bits: [u16; 4]) -> Self::T;
-    fn tsub8(self, a: Self::T, b: Self::T) -> Self::T;
     fn tsub16(self, a: Self::T, b: Self::T) -> Self::T;
     /// The low 16 bits of products of 16-bit lanes.
     fn tmul16(self, a: Self::T, b: Self::T) -> Self::T;
@@ -34,8 +24,6 @@ pub(crate) trait Wide: Lanes {
     fn tsub32(self, a: Self::T, b: Self::T) -> Self::T;
     /// Adds `value` to the bytes of `a` where `bits` and `of` have a bit in common.
     fn tadd8_where(self, a: Self::T, value: Self::T, bits: Self::T, of: Self::T) -> Self::T;
-    /// Byte `i` of each 32-bit lane, signed, widened.
-    fn tbyte(self, a: Self::T, i: usize) -> Self::T;
     /// In each quarter: byte `i` is `table[index[i] % 16]`, or 0 where `index[i]` has its top bit set.
     fn tshuffle8(self, table: Self::T, index: Self::T) -> Self::T;
     /// `acc` plus, in each 32-bit lane, the sum of four products of unsigned by signed bytes.
@@ -60,6 +48,4 @@ pub(crate) trait Wide: Lanes {
     fn gpair(self, from: &[u8; 4]) -> [Self::G; 2];
     /// 16 F16, widened.
     fn ghalves(self, a: Self::V) -> Self::G;
-    /// The F16 in the low half of each 32-bit lane, or in the high one, widened.
-    fn gwords(self, a: Self::T, high: bool) -> Self::G;
 }

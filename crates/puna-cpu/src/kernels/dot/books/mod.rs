@@ -52,7 +52,6 @@ pub(crate) trait Book {
 }
 
 impl<B: Book> RowDot for Books<B> {
-    const FEW_ROWS: usize = 4;
     const TOGETHER: usize = 4;
 
     #[inline(always)]

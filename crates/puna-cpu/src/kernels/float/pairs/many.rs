@@ -5,8 +5,8 @@
 //! neither that nor the sizes of panels and blocks has been timed.
 
 use super::{Kernel, Pairs, Product, enter};
-use crate::kernels::lanes::wide::ROWS as COLUMNS;
-use crate::kernels::lanes::{Lanes, Wide};
+use crate::kernels::lanes::columns::ROWS as COLUMNS;
+use crate::kernels::lanes::{Columns, Lanes};
 use crate::kernels::panel::{self, MAX_WIDTH as WIDTH, load, store};
 use crate::kernels::slab::{Ahead, chunks};
 use crate::matmul::{Kernels, MatRef, Packed};
@@ -94,7 +94,7 @@ impl Many<'_> {
     /// Makes columns of the outputs `first .. first + 16` of the panel. Beyond the last output, its weights are repeated: nothing
     /// reads their sums.
     #[inline(always)]
-    fn columns<L: Wide>(&mut self, l: L, first: usize) {
+    fn columns<L: Columns>(&mut self, l: L, first: usize) {
         let group = &mut self.panel[first / WIDTH * GROUP + first % WIDTH..];
         let mut rows = [&[][..]; COLUMNS];
         for (i, row) in rows.iter_mut().enumerate() {
@@ -165,7 +165,7 @@ impl Many<'_> {
 
 /// Sixteen pairs of sixteen rows become columns: pair `j` of row `i` is word `j * WIDTH + i`.
 #[inline(always)]
-fn put<L: Wide>(l: L, rows: &[&[[u8; 16]; 4]; COLUMNS], to: &mut [u32]) {
+fn put<L: Columns>(l: L, rows: &[&[[u8; 16]; 4]; COLUMNS], to: &mut [u32]) {
     let mut lines = to.chunks_mut(WIDTH);
     for quarter in 0..4 {
         let mut at = [&[0; 16]; COLUMNS];
