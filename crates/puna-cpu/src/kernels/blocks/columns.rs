@@ -141,9 +141,9 @@ by_columns!(Q4_0, q4_0, |l, blocks, at, keep| {
 by_columns!(Q4_1, q4_1, |l, blocks, at, keep| {
     let dm = words!(l, blocks, q4_1::D)[0];
     let (d, m) = (low_half(l, dm), high_half(l, dm));
-    let codes = less(l, nibbles(l, words!(l, blocks, q4_1::QS)), 8);
-    // What is subtracted: the minimum, which the format adds, and what the codes are less by.
-    let min = l.gmul(l.gfma(d, l.gsplat(8.0), m), l.gsplat(-1.0));
+    let codes = nibbles(l, words!(l, blocks, q4_1::QS));
+    // What is subtracted: the format adds it.
+    let min = l.gmul(m, l.gsplat(-1.0));
     keep.keep(l, at, codes, [d; 2], [min; 2]);
 });
 
@@ -233,9 +233,9 @@ by_columns!(Q3_K, q3_k, |l, blocks, at, keep| {
     }
 });
 
-/// Scales and minima of the eight steps of Q4_K and Q5_K, for codes less `zero`, from the first 16 bytes of blocks.
+/// Scales and minima of the eight steps of Q4_K and Q5_K, from the first 16 bytes of blocks.
 #[inline(always)]
-fn affine<L: Columns>(l: L, head: [L::T; 4], zero: f32) -> [[L::G; 8]; 2] {
+fn affine<L: Columns>(l: L, head: [L::T; 4]) -> [[L::G; 8]; 2] {
     let [factors, a, b, c] = head;
     let (d, dmin) = (low_half(l, factors), high_half(l, factors));
     let (six, four, two) = (l.tsplat8(0x3F), l.tsplat8(0x0F), l.tsplat8(0x30));
@@ -244,16 +244,14 @@ fn affine<L: Columns>(l: L, head: [L::T; 4], zero: f32) -> [[L::G; 8]; 2] {
     let mins = [l.tand(b, six), l.tor(l.tand(l.tdown(c, 4), four), l.tand(l.tdown(b, 2), two))];
     let mut all = [[d; 8]; 2];
     for s in 0..8 {
-        let scale = l.gmul(d, l.to_g(l.tbyte(scales[s / 4], s % 4)));
-        let min = l.gmul(dmin, l.to_g(l.tbyte(mins[s / 4], s % 4)));
-        all[0][s] = scale;
-        all[1][s] = l.gfnma(scale, l.gsplat(zero), min);
+        all[0][s] = l.gmul(d, l.to_g(l.tbyte(scales[s / 4], s % 4)));
+        all[1][s] = l.gmul(dmin, l.to_g(l.tbyte(mins[s / 4], s % 4)));
     }
     all
 }
 
 by_columns!(Q4_K, q4_k, |l, blocks, at, keep| {
-    let [scales, mins] = affine(l, words!(l, blocks, q4_k::D), 8.0);
+    let [scales, mins] = affine(l, words!(l, blocks, q4_k::D));
     for s in 0..4 {
         let low = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s));
         let high = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s + 16));
@@ -262,13 +260,13 @@ by_columns!(Q4_K, q4_k, |l, blocks, at, keep| {
             (even[4 + i], odd[i]) = (high[i], low[4 + i]);
         }
         for (s, codes) in [(2 * s, even), (2 * s + 1, odd)] {
-            keep.keep(l, at + s, less(l, codes, 8), [scales[s]; 2], [mins[s]; 2]);
+            keep.keep(l, at + s, codes, [scales[s]; 2], [mins[s]; 2]);
         }
     }
 });
 
 by_columns!(Q5_K, q5_k, |l, blocks, at, keep| {
-    let [scales, mins] = affine(l, words!(l, blocks, q5_k::D), 16.0);
+    let [scales, mins] = affine(l, words!(l, blocks, q5_k::D));
     let fifths = [words!(l, blocks, q5_k::QH), words!(l, blocks, q5_k::QH + 16)];
     for s in 0..4 {
         let low = nibbles(l, words!(l, blocks, q5_k::QS + 32 * s));
@@ -283,7 +281,8 @@ by_columns!(Q5_K, q5_k, |l, blocks, at, keep| {
                 let fifth = if s < 4 { l.tup(fifth, 4 - s) } else { l.tdown(fifth, s - 4) };
                 *code = l.tor(*code, l.tand(fifth, l.tsplat8(16)));
             }
-            keep.keep(l, at + s, less(l, codes, 16), [scales[s]; 2], [mins[s]; 2]);
+            let min = l.gfnma(scales[s], l.gsplat(16.0), mins[s]);
+            keep.keep(l, at + s, less(l, codes, 16), [scales[s]; 2], [min; 2]);
         }
     }
 });

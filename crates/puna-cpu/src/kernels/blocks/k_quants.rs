@@ -59,7 +59,7 @@ k_quant!(Q3_K, q3_k, SuperBlocks, SymmetricHalves<16>, Self, 4, |l, block, scale
     }
 });
 
-/// Scales and minima of Q4_K and Q5_K, for codes less `zero`.
+/// Scales and minima of Q4_K and Q5_K, for codes less `zero`: those of Q4_K are small enough as they are stored.
 #[inline(always)]
 fn affine(d: f32, dmin: f32, packed: &[u8; 12], zero: f32, scales: &mut [f32; 16], mins: &mut [f32; 16]) {
     // As `q4_k::unpack_scales` does it, four at a time.
@@ -78,9 +78,9 @@ fn affine(d: f32, dmin: f32, packed: &[u8; 12], zero: f32, scales: &mut [f32; 16
     }
 }
 
-k_quant!(Q4_K, q4_k, SixBits, Affine, Self, 8, |l, block, scales, mins| {
+k_quant!(Q4_K, q4_k, SixBits, Affine, Self, 0, |l, block, scales, mins| {
     let (d, dmin) = (f16_at(l, block, q4_k::D), f16_at(l, block, q4_k::DMIN));
-    affine(d, dmin, bytes_at(block, q4_k::SCALES), 8.0, scales, mins);
+    affine(d, dmin, bytes_at(block, q4_k::SCALES), 0.0, scales, mins);
 });
 
 k_quant!(Q5_K, q5_k, SixBits, Affine, Self, 16, |l, block, scales, mins| {

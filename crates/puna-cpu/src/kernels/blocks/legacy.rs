@@ -73,7 +73,7 @@ macro_rules! legacy {
 }
 
 legacy!(Q4_0, q4_0, Symmetric<16>, Self, 8, |l, block| nibbles(l, bytes_at(block, q4_0::QS)));
-legacy!(Q4_1, q4_1, Affine, Self, 8, |l, block| nibbles(l, bytes_at(block, q4_1::QS)));
+legacy!(Q4_1, q4_1, Affine, Self, 0, |l, block| nibbles(l, bytes_at(block, q4_1::QS)));
 legacy!(Q5_0, q5_0, Symmetric<16>, NotByColumns, 16, |l, block| {
     with_fifth(l, nibbles(l, bytes_at(block, q5_0::QS)), bytes_at(block, q5_0::QH))
 });
