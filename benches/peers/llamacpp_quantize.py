@@ -4,11 +4,12 @@
     cargo build --release -p puna-cli
     target/release/puna imatrix MODEL.gguf -f READ.txt -o imatrix.gguf
     python benches/peers/llamacpp_quantize.py MODEL.gguf --text ASKED.txt [--imatrix imatrix.gguf]
-        [--types q4_0,q4_k_m] [--ctx 512] [--formats]
+        [--types q4_0,q4_k_m] [--ctx 512] [--formats] [--experts 16]
 
 Printed for each type: how many tensors have the same format, how many of them the same bytes, the share of bytes that
 differ in the others (searches break ties by the last bit of a sum), and the perplexity of both files over a text, as
-`puna perplexity` computes it; not with `--formats`. llama-cpp-python 0.3.36 was measured.
+`puna perplexity` computes it; not with `--formats`. With `--experts` the model's experts are repeated until there are so
+many, since mixes depend on their number. llama-cpp-python 0.3.36 was measured.
 """
 
 import argparse
@@ -32,6 +33,31 @@ def means(path):
         counts = tensors[f"{name}.counts"].reshape(-1, 1)
         sums = tensors[f"{name}.in_sum2"].reshape(len(counts), -1)
         yield name, np.where(counts > 0, sums / np.maximum(counts, 1), 1).astype(np.float32).ravel()
+
+
+def repeated(source, out, experts):
+    """The model with its experts repeated, in F32."""
+    reader = gguf.GGUFReader(source)
+    arch = reader.fields["general.architecture"].contents()
+    writer = gguf.GGUFWriter(out, arch)
+    count = f"{arch}.expert_count"
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        value = experts if field.name == count else field.contents()
+        if field.types[0] == gguf.GGUFValueType.ARRAY:
+            writer.add_array(field.name, value)
+        else:
+            writer.add_key_value(field.name, value, field.types[0])
+    for tensor in reader.tensors:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        if "_exps" in tensor.name or "ffn_gate_inp" in tensor.name:
+            values = np.concatenate([values] * (experts // reader.fields[count].contents()))
+        writer.add_tensor(tensor.name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def theirs(source, out, mix, imatrix):
@@ -71,6 +97,7 @@ def main():
     parser.add_argument("--text", type=pathlib.Path)
     parser.add_argument("--formats", action="store_true", help="no perplexity")
     parser.add_argument("--imatrix", type=pathlib.Path)
+    parser.add_argument("--experts", type=int, help="a multiple of those that there are")
     parser.add_argument("--types", type=lambda s: s.split(","), default=["q4_0", "q4_k_m"])
     parser.add_argument("--ctx", type=int, default=512)
     parser.add_argument("--puna", type=pathlib.Path, default=ROOT / "target/release/puna")
@@ -90,10 +117,14 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         a, b = (pathlib.Path(folder) / name for name in ("puna.gguf", "llamacpp.gguf"))
+        model = args.model
+        if args.experts:
+            model = pathlib.Path(folder) / "repeated.gguf"
+            repeated(args.model, model, args.experts)
         for mix in args.types:
             weighed = ["--imatrix", args.imatrix] if args.imatrix else []
-            puna("quantize", args.model, a, "--type", mix, *weighed)
-            theirs(args.model, b, mix, args.imatrix)
+            puna("quantize", model, a, "--type", mix, *weighed)
+            theirs(model, b, mix, args.imatrix)
             print(f"{mix}{', weighed' if args.imatrix else ''}:", flush=True)
             compare(a, b)
             if args.formats:
