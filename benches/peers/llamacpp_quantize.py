@@ -41,6 +41,9 @@ def repeated(source, out, experts):
     arch = reader.fields["general.architecture"].contents()
     writer = gguf.GGUFWriter(out, arch)
     count = f"{arch}.expert_count"
+    times, rest = divmod(experts, reader.fields[count].contents())
+    if rest or not times:
+        raise SystemExit(f"{experts} is no multiple of the experts that there are")
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name == "general.architecture":
             continue
@@ -52,7 +55,7 @@ def repeated(source, out, experts):
     for tensor in reader.tensors:
         values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         if "_exps" in tensor.name or "ffn_gate_inp" in tensor.name:
-            values = np.concatenate([values] * (experts // reader.fields[count].contents()))
+            values = np.concatenate([values] * times)
         writer.add_tensor(tensor.name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

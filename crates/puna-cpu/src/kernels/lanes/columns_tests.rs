@@ -1,32 +1,15 @@
-//! The columns of every instruction set that makes them against the portable ones, operation by operation.
+//! The operations that make columns and take them apart, for [`wide_tests`](super::wide_tests) to compare.
 
-use super::tests::{Random, all_isas};
-use super::{Columns, Kernel, Lanes, Portable};
-use alloc::vec::Vec;
-
-/// Names and results: as many lanes as there are, and zeros.
-type Results = Vec<(&'static str, [u32; 16])>;
-
-struct Vectors<'a> {
-    bytes: [[u8; 64]; 3],
-    out: &'a mut Results,
-}
-
-impl Kernel for Vectors<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        if const { L::COLUMNS } {
-            all::<L::Columns>(l.columns(), &self.bytes, self.out);
-        }
-    }
-}
+use super::Columns;
+use super::wide_tests::Results;
+use alloc::vec;
 
 #[inline(always)]
-fn all<C: Columns>(l: C, bytes: &[[u8; 64]; 3], out: &mut Results) {
+pub(super) fn all<C: Columns>(l: C, bytes: &[[u8; 64]; 3], out: &mut Results) {
     let words = |bytes: &[u8; 64]| bytemuck::pod_read_unaligned::<[u32; 16]>(bytes);
     let [a, b, c] = [l.tload(&words(&bytes[0])), l.tload(&words(&bytes[1])), l.tload(&words(&bytes[2]))];
     let mut put = |name, v: C::T| {
-        let mut to = [0; 16];
+        let mut to = vec![0; C::LANES];
         l.tstore(v, &mut to);
         out.push((name, to));
     };
@@ -54,32 +37,12 @@ fn all<C: Columns>(l: C, bytes: &[[u8; 64]; 3], out: &mut Results) {
     let sums = l.tadd_bytes(16, l.tzero(), codes, 0x8080_8080);
     put("tminus", l.twhole_sums(16, l.tminus(sums)));
     let mut put = |name, v: C::G| {
-        let mut to = [0.0; 16];
+        let mut to = vec![0.0; C::LANES];
         l.gstore(v, &mut to);
-        out.push((name, to.map(f32::to_bits)));
+        out.push((name, to.into_iter().map(f32::to_bits).collect()));
     };
     // No NaN, which may change its bits on the way.
     let finite = l.tand(a, l.tload(&[0xBFFF_BFFF; 16]));
     put("gwords", l.gwords(finite, false));
     put("gwords", l.gwords(finite, true));
-}
-
-#[test]
-fn columns_do_what_portable_ones_do() {
-    let mut random = Random(5);
-    for _ in 0..20 {
-        let bytes = [random.bytes(), random.bytes(), random.bytes()];
-        let mut expected = Vec::new();
-        Portable.enter(Vectors { bytes, out: &mut expected });
-        assert!(!expected.is_empty());
-        all_isas(|isa, kernels| {
-            let mut out = Vec::new();
-            kernels.enter(Vectors { bytes, out: &mut out });
-            for ((name, got), (_, expected)) in out.iter().zip(&expected) {
-                // Of fewer lanes, zeros take the place of the others.
-                let n = if got[8..] == [0; 8] { 8 } else { 16 };
-                assert_eq!(got[..n], expected[..n], "{}, {name}", isa.name());
-            }
-        });
-    }
 }

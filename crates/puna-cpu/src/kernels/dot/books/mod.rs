@@ -7,7 +7,7 @@
 //! Decode on one thread of a Zen 3, GB/s of weights by `roofline`, medians of three runs in turns with what unpacked value by
 //! value before, when a plain read took 9 to 10: IQ1_S 0.7 and 2.3, IQ1_M 0.6 and 2.0, IQ2_XXS 0.5 and 2.1, IQ2_XS 0.3 and
 //! 2.9, IQ2_S 0.5 and 2.5, IQ3_XXS 1.3 and 2.7, IQ3_S 1.5 and 2.7. In a loop by itself entries that were inserted one by one
-//! took 3.2 ns a step for IQ2_XS in place of 2.9, for IQ3_S 4.7 as now. From eight rows on it is faster to unpack first.
+//! took 3.2 ns a step for IQ2_XS in place of 2.9, for IQ3_S 4.7 as now. Eight rows are faster when weights are unpacked first.
 
 mod one_bit;
 mod signed;
