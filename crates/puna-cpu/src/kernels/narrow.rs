@@ -42,7 +42,11 @@
 //! | Q6_K | 54, 82, 109, 130 | 60, 86, 116, 135 |
 //! | IQ4_XS ([`wide`](super::wide)) | 32, 48, 70, 87 | 59, 78, 92, 103 |
 //!
-//! Q8_0 and IQ4_NL are as they were.
+//! Q8_0 and IQ4_NL are as they were. Formats that came to it later, 5, 8, 16 and 32 rows, `roofline --rows`, the better of two
+//! runs: Q5_0 84, 104, 133, 154 and 90, 110, 141, 164; Q5_1 77, 93, 124, 148 and 90, 104, 131, 148; MXFP4 92, 114, 143, 168 and
+//! 103, 120, 147, 165; TQ2_0 106, 126, 113, 130 and 118, 138, 158, 177. Rows of TQ1_0 and of codebooks, which are unpacked one
+//! by one and then become columns as all others do, lost a little by that when rows are few: TQ1_0 80, 99, 133, 157 and 68, 87,
+//! 121, 153; IQ1_S 59, 76, 111, 140 and 53, 72, 102, 134; IQ2_XS as before.
 //!
 //! Before, each multiplication took an activation of its own from the cache. Now additions bound the loop: in a loop by
 //! itself, twelve multiplications, twelve additions and their eight loads take 7.5 cycles where four units could do them
@@ -59,10 +63,10 @@
 //! Scout's weights come from memory: asked for with every step, as now, 545 tokens/s in prefill of 512; while the slab before
 //! is unpacked, 531.
 
-use super::blocks::{Block, ColumnStep, Shape};
+use super::blocks::{Block, Shape, Step};
 use super::lanes::{self, Kernel, Lanes};
-use super::panel::{self, Blocks, load, store, transpose};
-use super::slab::{Ahead, Keep, Unpack, chunks, filled, minima};
+use super::panel::{self, Blocks, load, store};
+use super::slab::{Ahead, Keep, Unpack, chunks, filled, minimum};
 use crate::buffers::Line;
 use crate::matmul::{Kernels, MatRef, Packed, STEP};
 use alloc::collections::TryReserveError;
@@ -149,60 +153,24 @@ struct Columns<'a, S> {
 
 impl<S: Shape> Keep for Columns<'_, S> {
     #[inline(always)]
-    fn keep<L: Lanes>(
-        &mut self,
-        l: L,
-        at: usize,
-        first: usize,
-        codes: [L::V; 8],
-        scale: &[[f32; 8]; 2],
-        min: &[[f32; 8]; 2],
-    ) {
-        let width = const { panel::width::<L>() };
-        let (at, lane) = (first / width * STEPS + at, first % width);
-        let codes = transpose(l, codes);
-        let step = &mut self.panel[at * Part::<S>::IN_STEP * Part::<S>::LEN * width..];
-        let parts = step.chunks_exact_mut(Part::<S>::LEN * width);
-        for (half, (part, codes)) in parts.zip(codes.chunks_exact(Part::<S>::WORDS)).enumerate() {
-            let mut start = l.splat8(0);
-            for (j, codes) in codes.iter().enumerate() {
-                l.store_codes(*codes, &mut part[j * width + lane..]);
-                start = l.sub_byte_sums(start, *codes);
-            }
-            let mut rest = part[Part::<S>::WORDS * width..].chunks_exact_mut(width);
-            if let (Some(starts), Some(scales)) = (rest.next(), rest.next()) {
-                l.store(start, &mut starts[lane..]);
-                scales[lane..lane + 8].copy_from_slice(bytemuck::cast_slice(&scale[half]));
-            }
-            if S::AFFINE
-                && let Some(mins) = rest.next()
-            {
-                mins[lane..lane + 8].copy_from_slice(bytemuck::cast_slice(&minima::<S>(min, half)));
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn keep_columns<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>) {
+    fn keep<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: Step<L>) {
         let width = const { panel::width::<L>() };
         let (at, lane) = (first / width * STEPS + at, first % width);
         let to = &mut self.panel[at * Part::<S>::IN_STEP * Part::<S>::LEN * width..];
         let to = &mut to[..Part::<S>::IN_STEP * Part::<S>::LEN * width];
         let parts = to.chunks_exact_mut(Part::<S>::LEN * width);
         for (half, (part, codes)) in parts.zip(step.codes.chunks_exact(Part::<S>::WORDS)).enumerate() {
-            let mut less = l.tzero();
             for (j, codes) in codes.iter().enumerate() {
-                l.tstore(*codes, &mut part[j * width + lane..]);
-                less = l.tadd_bytes(S::LIMIT, less, *codes, 0x8080_8080);
+                l.tstore_codes(*codes, &mut part[j * width + lane..]);
             }
             let rest = &mut part[Part::<S>::WORDS * width + lane..];
-            l.tstore(l.tminus(less), rest);
+            l.tstore(l.tstart(codes), rest);
             l.gstore(step.scale[half], bytemuck::cast_slice_mut(&mut rest[width..]));
             if S::AFFINE {
-                // As `minima` has it.
-                let less = if S::HALVES && half == 0 { step.min[1] } else { l.gsplat(0.0) };
-                let min = l.gfnma(less, l.gsplat(1.0), step.min[half]);
-                l.gstore(min, bytemuck::cast_slice_mut(&mut rest[2 * width..]));
+                l.gstore(
+                    minimum::<S, L>(l, &step.min, half),
+                    bytemuck::cast_slice_mut(&mut rest[2 * width..]),
+                );
             }
         }
     }

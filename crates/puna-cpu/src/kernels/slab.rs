@@ -1,9 +1,10 @@
 //! What the kernels of block-quantised weights and many rows share: a slab of weights, some outputs by some steps of 32
-//! inputs, is unpacked eight outputs at a time, or as columns by formats and instruction sets that can; how the unpacked
-//! steps are kept is up to the kernel.
+//! inputs, is unpacked to columns, as many outputs at a time as there are lanes; how the unpacked steps are kept is up to the
+//! kernel.
 
-use super::blocks::{Block, ByColumns, ColumnStep, Shape, Sides, Step};
-use super::lanes::{self, Kernel, Lanes};
+use super::blocks::{Block, Shape, Step};
+use super::lanes::columns::ROWS;
+use super::lanes::{Columns, Kernel, Lanes};
 use crate::matmul::MatRef;
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -12,23 +13,8 @@ use core::ops::Range;
 
 /// Where unpacked steps go.
 pub(crate) trait Keep {
-    /// Whether columns are kept.
-    const COLUMNS: bool = true;
-
-    /// Keeps step `at` of the slab for the outputs `first .. first + 8` of the slab: their codes, and for each half their
-    /// scales and minima.
-    fn keep<L: Lanes>(
-        &mut self,
-        l: L,
-        at: usize,
-        first: usize,
-        codes: [L::V; 8],
-        scale: &[[f32; 8]; 2],
-        min: &[[f32; 8]; 2],
-    );
-
     /// Keeps step `at` of the slab for as many outputs from `first` on as there are lanes.
-    fn keep_columns<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>);
+    fn keep<L: Columns>(&mut self, l: L, at: usize, first: usize, step: Step<L>);
 }
 
 /// Unpacks a slab. Beyond the last output, its weights are repeated: nothing reads their sums.
@@ -46,11 +32,11 @@ impl<'a, B: Block, K> Unpack<'a, B, K> {
         Self { w, outs, steps, keep, block: PhantomData }
     }
 
-    /// The slab's part of `N` rows from output `first` of the slab on.
+    /// The slab's part of the rows from output `first` of the slab on.
     #[inline(always)]
-    fn rows<const N: usize>(&self, first: usize) -> [&'a [u8]; N] {
+    fn rows(&self, first: usize) -> [&'a [u8]; ROWS] {
         let range = self.steps.start / B::STEPS * B::BYTES..self.steps.end / B::STEPS * B::BYTES;
-        let mut rows = [&[][..]; N];
+        let mut rows = [&[][..]; ROWS];
         for (i, row) in rows.iter_mut().enumerate() {
             *row = &self.w.row(self.outs.start + (first + i).min(self.outs.len() - 1))[range.clone()];
         }
@@ -60,40 +46,18 @@ impl<'a, B: Block, K> Unpack<'a, B, K> {
 
 impl<B: Block, K: Keep> Kernel for Unpack<'_, B, K> {
     #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) {
-        if const { L::COLUMNS && B::Columns::ANY && K::COLUMNS } {
-            for first in (0..self.outs.len()).step_by(L::LANES) {
-                B::Columns::columns(l.columns(), self.rows(first), first, &mut self.keep);
-            }
-            return;
-        }
-        let (mut unpacked, mut sides) = ([[Step::ZERO; 8]; 8], Sides::ZERO);
-        for first in (0..self.outs.len()).step_by(8) {
-            let rows: [&[u8]; 8] = self.rows(first);
-            for b in 0..self.steps.len() / B::STEPS {
-                let mut blocks = [&[][..]; 8];
-                for (block, row) in blocks.iter_mut().zip(&rows) {
-                    *block = &row[b * B::BYTES..(b + 1) * B::BYTES];
-                }
-                B::sides(l, &blocks, &mut unpacked, &mut sides);
-                for (s, (scale, min)) in sides.scale.iter().zip(&sides.min).enumerate().take(B::STEPS) {
-                    let mut codes = [l.splat8(0); 8];
-                    for ((codes, block), steps) in codes.iter_mut().zip(blocks).zip(&unpacked) {
-                        *codes = B::step_codes(l, block, s, &steps[s]);
-                    }
-                    self.keep.keep(l, b * B::STEPS + s, first, codes, scale, min);
-                }
-            }
+    fn run<L: Columns>(mut self, l: L) {
+        for first in (0..self.outs.len()).step_by(L::LANES) {
+            B::unpack(l, self.rows(first), first, &mut self.keep);
         }
     }
 }
 
-/// What the minima of half `half` of a step are as they are kept: the first half's meets the sum of the first half alone, the
-/// second one's that of the whole step.
+/// The minima of half `half` of a step as they are kept: the first half's meets the sum of the first half alone, the second
+/// one's that of the whole step.
 #[inline(always)]
-pub(crate) fn minima<S: Shape>(min: &[[f32; 8]; 2], half: usize) -> [f32; 8] {
-    let less = if S::HALVES && half == 0 { min[1] } else { [0.0; 8] };
-    core::array::from_fn(|i| min[half][i] - less[i])
+pub(crate) fn minimum<S: Shape, L: Lanes>(l: L, min: &[L::G; 2], half: usize) -> L::G {
+    if S::HALVES && half == 0 { l.gfnma(min[1], l.gsplat(1.0), min[0]) } else { min[half] }
 }
 
 /// Weights that are asked for while others are multiplied: the processor does not foresee which rows come next, and all at

@@ -6,10 +6,9 @@
 //! in registers while all rows of activations pass by. So any number of rows is as good as any other, and what an
 //! unpacked weight costs is divided by the number of rows.
 
-use super::blocks::{Block, ColumnStep, Shape};
+use super::blocks::{Block, Shape, Step};
 use super::lanes::{self, Kernel, Lanes};
-use super::panel::transpose;
-use super::slab::{Keep, Unpack, chunks, filled, minima};
+use super::slab::{Keep, Unpack, chunks, filled, minimum};
 use crate::matmul::{Kernels, MatRef, Packed, STEP};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -101,53 +100,31 @@ struct Columns<'a, S> {
 }
 
 impl<S: Shape> Keep for Columns<'_, S> {
-    // The formats that this kernel multiplies make none.
-    const COLUMNS: bool = false;
-
     #[inline(always)]
-    fn keep<L: Lanes>(
-        &mut self,
-        l: L,
-        at: usize,
-        first: usize,
-        codes: [L::V; 8],
-        scale: &[[f32; 8]; 2],
-        min: &[[f32; 8]; 2],
-    ) {
+    fn keep<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: Step<L>) {
         let width = const { width::<L>() };
         let scratch = &mut *self.scratch;
         let (at, lane) = (first / width * STEPS + at, first % width);
-        let codes = transpose(l, codes);
-        for (j, codes) in codes.iter().enumerate() {
-            l.store(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
+        for (j, codes) in step.codes.iter().enumerate() {
+            l.tstore_codes(*codes, &mut scratch.codes[(8 * at + j) * width + lane..]);
         }
-        let halves = codes.as_chunks::<4>().0;
-        let (mut low, high) = (bias(l, &halves[0]), bias(l, &halves[1]));
-        if S::HALVES {
-            l.store(high, &mut scratch.start[(2 * at + 1) * width + lane..]);
-        } else {
-            low = l.add32(low, high);
-        }
-        l.store(low, &mut scratch.start[2 * at * width + lane..]);
-        for (half, scale) in scale.iter().enumerate().take(if S::HALVES { 2 } else { 1 }) {
-            let lanes = (2 * at + half) * width + lane..(2 * at + half) * width + lane + 8;
-            scratch.scale[lanes.clone()].copy_from_slice(scale);
+        let parts = if S::HALVES { 2 } else { 1 };
+        for (half, codes) in step.codes.chunks_exact(8 / parts).enumerate() {
+            let at = (2 * at + half) * width + lane;
+            // What the 128 that is added to activations must be corrected by, in 32 bits.
+            let mut start = l.tzero();
+            for codes in codes {
+                for pairs in l.twiden_bytes(*codes) {
+                    start = l.tmul16_pairs(start, pairs, 0xFF80_FF80);
+                }
+            }
+            l.tstore(start, &mut scratch.start[at..]);
+            l.gstore(step.scale[half], &mut scratch.scale[at..]);
             if S::AFFINE {
-                scratch.min[lanes].copy_from_slice(&minima::<S>(min, half));
+                l.gstore(minimum::<S, L>(l, &step.min, half), &mut scratch.min[at..]);
             }
         }
     }
-
-    #[inline(always)]
-    fn keep_columns<L: lanes::Columns>(&mut self, _: L, _: usize, _: usize, _: ColumnStep<L>) {}
-}
-
-/// -128 times the sum of 16 codes for each of eight outputs: what adding 128 to the activations must be corrected by.
-#[inline(always)]
-fn bias<L: Lanes>(l: L, codes: &[L::V; 4]) -> L::V {
-    let ones = [l.splat8(1); 2];
-    let sum = l.add32(l.dot2(ones, [codes[0], codes[1]]), l.dot2(ones, [codes[2], codes[3]]));
-    l.shl32(l.sub32(l.splat8(0), sum), 7)
 }
 
 /// Which sums the unpacked slab adds to.

@@ -24,9 +24,9 @@
 //! row of weights widened before rows became columns and nothing asked for ahead, 75 to 90 as now (ratios 1.25, 0.90, 1.08,
 //! 1.19).
 
-use super::blocks::{Block, ColumnStep};
+use super::blocks::{Block, Step};
 use super::lanes::{self, Kernel, Lanes};
-use super::panel::{self, Blocks, transpose};
+use super::panel::{self, Blocks};
 use super::slab::{Ahead, Keep, Unpack, chunks, filled};
 use crate::matmul::{Kernels, MatRef, Packed, WIDE_STEP};
 use alloc::collections::TryReserveError;
@@ -91,28 +91,7 @@ struct Columns<'a>(&'a mut WideScratch);
 
 impl Keep for Columns<'_> {
     #[inline(always)]
-    fn keep<L: Lanes>(
-        &mut self,
-        l: L,
-        at: usize,
-        first: usize,
-        codes: [L::V; 8],
-        scale: &[[f32; 8]; 2],
-        _: &[[f32; 8]; 2],
-    ) {
-        let width = const { panel::width::<L>() };
-        let Self(scratch) = self;
-        let (at, lane) = (first / width * STEPS + at, first % width);
-        let pairs = scratch.codes[PAIRS * at * width..][..PAIRS * width].chunks_exact_mut(width);
-        let columns = transpose(l, codes).into_iter().flat_map(|codes| l.widen_bytes(codes));
-        for (to, pair) in pairs.zip(columns) {
-            l.store(pair, &mut to[lane..]);
-        }
-        scratch.scales[at * width + lane..][..8].copy_from_slice(&scale[0]);
-    }
-
-    #[inline(always)]
-    fn keep_columns<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: ColumnStep<L>) {
+    fn keep<L: lanes::Columns>(&mut self, l: L, at: usize, first: usize, step: Step<L>) {
         let width = const { panel::width::<L>() };
         let Self(scratch) = self;
         let (at, lane) = (first / width * STEPS + at, first % width);

@@ -1,112 +1,165 @@
-//! Formats of 256 values with integer scales for sub-blocks, Q2_K to Q6_K and IQ4_XS, and with none: TQ1_0 and TQ2_0.
+//! Formats of 256 values with integer scales for sub-blocks: Q2_K to Q6_K and IQ4_XS.
 
-use super::columns::NotByColumns;
-use super::{
-    Affine, AffineHalves, Block, Shape, Sides, Step, Symmetric, SymmetricHalves, bytes_at, f16_at,
-    side_by_side,
-};
-use crate::kernels::dot::{Codes, SixBits, SuperBlocks};
-use crate::kernels::lanes::Lanes;
-use puna_core::quant::{iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k, tq1_0, tq2_0};
+use super::columns::{To, by_columns, high_half, less, looked_up, low_half, nibbles, two_bits, words};
+use super::{Affine, AffineHalves, Block, Symmetric, SymmetricHalves, bytes_at};
+use crate::kernels::dot::{SixBits, SuperBlocks};
+use crate::kernels::lanes::Columns;
+use crate::kernels::lanes::columns::ROWS;
+use crate::kernels::slab::Keep;
+use puna_core::quant::{iq4_nl, iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k};
 
-macro_rules! k_quant {
-    // Codes are `$zero` less than they are stored. `$unpack` writes the scales and minima of the block's eight steps, or of
-    // their sixteen halves.
-    ($name:ident, $module:ident, $dot:ident, $shape:ty, $columns:ty, $zero:literal,
-     |$l:ident, $block:ident, $scales:ident, $mins:ident| $unpack:block) => {
-        #[allow(non_camel_case_types, reason = "the name is that of the format")]
-        pub(crate) struct $name;
-
-        impl Block for $name {
-            const BYTES: usize = $module::BYTES;
-            const STEPS: usize = 8;
-            type Shape = $shape;
-            type Dot = $dot<Self>;
-            type Columns = $columns;
-
-            #[inline(always)]
-            fn sides<L: Lanes>($l: L, blocks: &[&[u8]; 8], _: &mut [[Step; 8]; 8], to: &mut Sides) {
-                let (mut scales, mut mins) = ([[0.0; 16]; 8], [[0.0; 16]; 8]);
-                for (i, $block) in blocks.iter().enumerate() {
-                    let ($scales, $mins): (&mut [f32; 16], &mut [f32; 16]) = (&mut scales[i], &mut mins[i]);
-                    $unpack
-                }
-                side_by_side::<L, $shape>($l, &scales, &mut to.scale);
-                if <$shape>::AFFINE {
-                    side_by_side::<L, $shape>($l, &mins, &mut to.min);
-                }
-            }
-            #[inline(always)]
-            fn step_codes<L: Lanes>(l: L, block: &[u8], s: usize, _: &Step) -> L::V {
-                l.sub8(<Self as Codes>::codes(l, block, s), l.splat8($zero))
-            }
-        }
-    };
-}
-
-k_quant!(Q2_K, q2_k, SuperBlocks, AffineHalves, Self, 0, |l, block, scales, mins| {
-    let (d, dmin) = (f16_at(l, block, q2_k::D), f16_at(l, block, q2_k::DMIN));
-    let packed: &[u8; 16] = bytes_at(block, q2_k::SCALES);
-    for ((scale, min), packed) in scales.iter_mut().zip(mins).zip(packed) {
-        (*scale, *min) = (d * f32::from(packed & 15), dmin * f32::from(packed >> 4));
-    }
-});
-
-k_quant!(Q3_K, q3_k, SuperBlocks, SymmetricHalves<16>, Self, 4, |l, block, scales, _mins| {
-    let d = f16_at(l, block, q3_k::D);
-    for (scale, packed) in scales.iter_mut().zip(q3_k::unpack_scales(bytes_at(block, q3_k::SCALES))) {
-        *scale = d * f32::from(packed);
-    }
-});
-
-/// Scales and minima of Q4_K and Q5_K, for codes less `zero`: those of Q4_K are small enough as they are stored.
+/// The scales of the two halves of step `s`, `d` times the integers that are the bytes of four words.
 #[inline(always)]
-fn affine(d: f32, dmin: f32, packed: &[u8; 12], zero: f32, scales: &mut [f32; 16], mins: &mut [f32; 16]) {
-    // As `q4_k::unpack_scales` does it, four at a time.
-    let word = |i: usize| u32::from_le_bytes(*bytes_at(packed, 4 * i));
-    let (a, b, c) = (word(0), word(1), word(2));
-    let low = [a, b].map(|word| (word & 0x3F3F_3F3F).to_le_bytes());
-    let high = [c & 0x0F0F_0F0F | a >> 2 & 0x3030_3030, c >> 4 & 0x0F0F_0F0F | b >> 2 & 0x3030_3030];
-    let high = high.map(u32::to_le_bytes);
-    for half in 0..2 {
-        let [packed_scales, packed_mins] = if half == 0 { low } else { high };
-        for i in 0..4 {
-            let scale = d * f32::from(packed_scales[i]);
-            scales[4 * half + i] = scale;
-            mins[4 * half + i] = dmin * f32::from(packed_mins[i]) - zero * scale;
-        }
+fn half_scales<L: Columns>(l: L, d: L::G, integers: [L::T; 4], s: usize) -> [L::G; 2] {
+    let mut scale = [d; 2];
+    for (half, scale) in scale.iter_mut().enumerate() {
+        *scale = l.gmul(d, l.to_g(l.tbyte(integers[s / 2], s % 2 * 2 + half)));
     }
+    scale
 }
 
-k_quant!(Q4_K, q4_k, SixBits, Affine, Self, 0, |l, block, scales, mins| {
-    let (d, dmin) = (f16_at(l, block, q4_k::D), f16_at(l, block, q4_k::DMIN));
-    affine(d, dmin, bytes_at(block, q4_k::SCALES), 0.0, scales, mins);
-});
-
-k_quant!(Q5_K, q5_k, SixBits, Affine, Self, 16, |l, block, scales, mins| {
-    let (d, dmin) = (f16_at(l, block, q5_k::D), f16_at(l, block, q5_k::DMIN));
-    affine(d, dmin, bytes_at(block, q5_k::SCALES), 16.0, scales, mins);
-});
-
-k_quant!(Q6_K, q6_k, SuperBlocks, SymmetricHalves<32>, Self, 32, |l, block, scales, _mins| {
-    let d = f16_at(l, block, q6_k::D);
-    let packed: &[u8; 16] = bytes_at(block, q6_k::SCALES);
-    for (scale, packed) in scales.iter_mut().zip(packed) {
-        *scale = d * f32::from(*packed as i8);
+by_columns!(Q2_K, q2_k, 8, AffineHalves, SuperBlocks<Self>, |l, blocks, at, keep| {
+    // The factors are the last of the last 16 bytes.
+    let factors = words!(l, blocks, q2_k::D + 4 - 16)[3];
+    let (d, dmin) = (low_half(l, factors), high_half(l, factors));
+    let mut scales = words!(l, blocks, q2_k::SCALES);
+    let mut mins = scales;
+    for (scale, min) in scales.iter_mut().zip(&mut mins) {
+        *scale = l.tand(*scale, l.tsplat8(15));
+        *min = l.tand(l.tdown(*min, 4), l.tsplat8(15));
+    }
+    for half in 0..2 {
+        let qs = [words!(l, blocks, q2_k::QS + 32 * half), words!(l, blocks, q2_k::QS + 32 * half + 16)];
+        for i in 0..4 {
+            let s = 4 * half + i;
+            let (scales, mins) = (half_scales(l, d, scales, s), half_scales(l, dmin, mins, s));
+            keep.keep(l, at + s, two_bits(l, qs, i), scales, mins);
+        }
     }
 });
 
-k_quant!(IQ4_XS, iq4_xs, SuperBlocks, Symmetric<128>, Self, 0, |l, block, scales, _mins| {
-    let d = f16_at(l, block, iq4_xs::D);
-    for (scale, packed) in scales.iter_mut().zip(iq4_xs::scales(bytes_at(block, 0))) {
-        *scale = d * f32::from(packed);
+by_columns!(Q3_K, q3_k, 8, SymmetricHalves<16>, SuperBlocks<Self>, |l, blocks, at, keep| {
+    // The scale is the last half of the last 16 bytes; of the 16 bytes before it, the last twelve are those of the halves.
+    let d = high_half(l, words!(l, blocks, q3_k::D + 2 - 16)[3]);
+    let [_, a, b, high] = words!(l, blocks, q3_k::SCALES - 4);
+    let mut scales = [a, b, l.tdown(a, 4), l.tdown(b, 4)];
+    for (i, scale) in scales.iter_mut().enumerate() {
+        let high = l.tand(l.tdown(high, 2 * i), l.tsplat8(3));
+        *scale = l.tor(l.tand(*scale, l.tsplat8(15)), l.tup(high, 4));
+        *scale = l.tsub8(*scale, l.tsplat8(32));
+    }
+    // Codes are 4 less where the third bit is clear.
+    let mut clear = [words!(l, blocks, q3_k::HMASK), words!(l, blocks, q3_k::HMASK + 16)];
+    for clear in clear.as_flattened_mut() {
+        *clear = l.tsub8(l.tsplat8(-1), *clear);
+    }
+    for half in 0..2 {
+        let qs = [words!(l, blocks, q3_k::QS + 32 * half), words!(l, blocks, q3_k::QS + 32 * half + 16)];
+        for i in 0..4 {
+            let s = 4 * half + i;
+            let mut codes = two_bits(l, qs, i);
+            for (code, clear) in codes.iter_mut().zip(clear.as_flattened()) {
+                let clear = if s < 2 { l.tup(*clear, 2 - s) } else { l.tdown(*clear, s - 2) };
+                *code = l.tsub8(*code, l.tand(clear, l.tsplat8(4)));
+            }
+            let scale = half_scales(l, d, scales, s);
+            keep.keep(l, at + s, codes, scale, scale);
+        }
     }
 });
 
-k_quant!(TQ1_0, tq1_0, SuperBlocks, Symmetric<16>, NotByColumns, 1, |l, block, scales, _mins| {
-    scales.fill(f16_at(l, block, tq1_0::D));
+/// Scales and minima of the eight steps of Q4_K and Q5_K, from the first 16 bytes of blocks.
+#[inline(always)]
+fn affine<L: Columns>(l: L, head: [L::T; 4]) -> [[L::G; 8]; 2] {
+    let [factors, a, b, c] = head;
+    let (d, dmin) = (low_half(l, factors), high_half(l, factors));
+    let (six, four, two) = (l.tsplat8(0x3F), l.tsplat8(0x0F), l.tsplat8(0x30));
+    // As `q4_k::unpack_scales` does it, four at a time.
+    let scales = [l.tand(a, six), l.tor(l.tand(c, four), l.tand(l.tdown(a, 2), two))];
+    let mins = [l.tand(b, six), l.tor(l.tand(l.tdown(c, 4), four), l.tand(l.tdown(b, 2), two))];
+    let mut all = [[d; 8]; 2];
+    for s in 0..8 {
+        all[0][s] = l.gmul(d, l.to_g(l.tbyte(scales[s / 4], s % 4)));
+        all[1][s] = l.gmul(dmin, l.to_g(l.tbyte(mins[s / 4], s % 4)));
+    }
+    all
+}
+
+by_columns!(Q4_K, q4_k, 8, Affine, SixBits<Self>, |l, blocks, at, keep| {
+    let [scales, mins] = affine(l, words!(l, blocks, q4_k::D));
+    for s in 0..4 {
+        let low = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s));
+        let high = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s + 16));
+        let (mut even, mut odd) = (low, high);
+        for i in 0..4 {
+            (even[4 + i], odd[i]) = (high[i], low[4 + i]);
+        }
+        for (s, codes) in [(2 * s, even), (2 * s + 1, odd)] {
+            keep.keep(l, at + s, codes, [scales[s]; 2], [mins[s]; 2]);
+        }
+    }
 });
 
-k_quant!(TQ2_0, tq2_0, SuperBlocks, Symmetric<16>, NotByColumns, 1, |l, block, scales, _mins| {
-    scales.fill(f16_at(l, block, tq2_0::D));
+by_columns!(Q5_K, q5_k, 8, Affine, SixBits<Self>, |l, blocks, at, keep| {
+    let [scales, mins] = affine(l, words!(l, blocks, q5_k::D));
+    // Codes less 16 are the nibbles, less 16 where the fifth bit is clear.
+    let mut clear = [words!(l, blocks, q5_k::QH), words!(l, blocks, q5_k::QH + 16)];
+    for clear in clear.as_flattened_mut() {
+        *clear = l.tsub8(l.tsplat8(-1), *clear);
+    }
+    for s in 0..4 {
+        let low = nibbles(l, words!(l, blocks, q5_k::QS + 32 * s));
+        let high = nibbles(l, words!(l, blocks, q5_k::QS + 32 * s + 16));
+        let (mut even, mut odd) = (low, high);
+        for i in 0..4 {
+            (even[4 + i], odd[i]) = (high[i], low[4 + i]);
+        }
+        for (s, mut codes) in [(2 * s, even), (2 * s + 1, odd)] {
+            for (code, clear) in codes.iter_mut().zip(clear.as_flattened()) {
+                let clear = if s < 4 { l.tup(*clear, 4 - s) } else { l.tdown(*clear, s - 4) };
+                *code = l.tsub8(*code, l.tand(clear, l.tsplat8(16)));
+            }
+            let min = l.gfnma(scales[s], l.gsplat(16.0), mins[s]);
+            keep.keep(l, at + s, codes, [scales[s]; 2], [min; 2]);
+        }
+    }
+});
+
+by_columns!(Q6_K, q6_k, 8, SymmetricHalves<32>, SuperBlocks<Self>, |l, blocks, at, keep| {
+    // The scale is the last half of the last 16 bytes.
+    let d = high_half(l, words!(l, blocks, q6_k::D + 2 - 16)[3]);
+    let scales = words!(l, blocks, q6_k::SCALES);
+    for half in 0..2 {
+        let mut low = [[l.tzero(); 8]; 4];
+        for (i, low) in low.iter_mut().enumerate() {
+            *low = nibbles(l, words!(l, blocks, q6_k::QL + 64 * half + 16 * i));
+        }
+        let high = [words!(l, blocks, q6_k::QH + 32 * half), words!(l, blocks, q6_k::QH + 32 * half + 16)];
+        for g in 0..4 {
+            let mut codes = [l.tzero(); 8];
+            for (i, code) in codes.iter_mut().enumerate() {
+                let high = high[i / 4][i % 4];
+                let high = if g < 2 { l.tup(high, 4 - 2 * g) } else { l.tdown(high, 2 * g - 4) };
+                let low = low[g % 2 * 2 + i / 4][g / 2 * 4 + i % 4];
+                *code = l.tor(low, l.tand(high, l.tsplat8(0x30)));
+            }
+            let s = 4 * half + g;
+            let scale = half_scales(l, d, scales, s);
+            keep.keep(l, at + s, less(l, codes, 32), scale, scale);
+        }
+    }
+});
+
+by_columns!(IQ4_XS, iq4_xs, 8, Symmetric<128>, SuperBlocks<Self>, |l, blocks, at, keep| {
+    let [head, low, ..] = words!(l, blocks, iq4_xs::D);
+    let d = low_half(l, head);
+    let low = [l.tand(low, l.tsplat8(15)), l.tand(l.tdown(low, 4), l.tsplat8(15))];
+    for s in 0..8 {
+        // The two high bits of eight scales are the second half of the first word.
+        let high = l.to_g(l.tbyte(l.tand(l.tdown(head, 2 * s), l.tsplat8(3)), 2));
+        let scale = l.gadd(l.to_g(l.tbyte(low[s % 2], s / 2)), l.gsplat(-32.0));
+        let scale = l.gmul(d, l.gfma(high, l.gsplat(16.0), scale));
+        let codes = looked_up(l, &iq4_nl::VALUES, nibbles(l, words!(l, blocks, iq4_xs::QS + 16 * s)));
+        keep.keep(l, at + s, codes, [scale; 2], [scale; 2]);
+    }
 });

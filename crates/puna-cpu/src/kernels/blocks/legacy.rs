@@ -1,89 +1,76 @@
 //! Formats of 32 values: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4.
 
-use super::columns::NotByColumns;
-use super::{Affine, Block, Sides, Step, Symmetric, bytes_at};
-use crate::kernels::dot::{Apart, Grouped, Groups};
-use crate::kernels::lanes::Lanes;
+use super::columns::{To, by_columns, high_half, less, looked_up, low_half, nibbles, words};
+use super::{Affine, Block, Symmetric, bytes_at};
+use crate::kernels::dot::Groups;
+use crate::kernels::lanes::Columns;
+use crate::kernels::lanes::columns::ROWS;
+use crate::kernels::slab::Keep;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
-/// Codes of 4 bits: 16 in the low nibbles of 16 bytes, then 16 in the high ones.
+/// Codes of five bits less 16: nibbles, less 16 where the fifth bit is clear, which are those of `low` for the first 16 codes
+/// and those of `high` for the others, at bits `4 * four.0` and `4 * four.1`.
 #[inline(always)]
-fn nibbles<L: Lanes>(l: L, qs: &[u8; 16]) -> L::V {
-    let twice = l.load2(qs, qs);
-    l.and(l.halves_low_high(twice, l.shr16(twice, 4)), l.splat8(15))
+fn with_fifth<L: Columns>(l: L, mut codes: [L::T; 8], bits: [L::T; 2], four: [usize; 2]) -> [L::T; 8] {
+    for (i, code) in codes.iter_mut().enumerate() {
+        let clear = l.tclear(bits[i / 4], four[i / 4] + i % 4);
+        *code = l.tor(*code, l.tand(clear, l.tsplat8(-16)));
+    }
+    codes
 }
 
-/// The fifth bits of codes: 16 where bit `i` of `high` is set.
-#[inline(always)]
-fn with_fifth<L: Lanes>(l: L, codes: L::V, high: &[u8; 4]) -> L::V {
-    /// Code `i` needs byte `i / 8`, and of that bit `i % 8`.
-    const BYTE: [u8; 32] = {
-        let mut byte = [0; 32];
-        let mut i = 0;
-        while i < 32 {
-            byte[i] = (i / 8) as u8;
-            i += 1;
-        }
-        byte
-    };
-    const BIT: [u8; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-    let high = u32::from_le_bytes(*high);
-    let bits = l.load(bytemuck::cast_ref(&[BIT; 4]));
-    let bytes = l.shuffle8(l.splat32_halves(high, high), l.load(&BYTE));
-    l.or(codes, l.and(l.eq8(l.and(bytes, bits), bits), l.splat8(16)))
-}
-
-/// Nibbles as indices of a table.
-#[inline(always)]
-fn looked_up<L: Lanes>(l: L, nibbles: L::V, table: &[i8; 16]) -> L::V {
-    let table = bytemuck::cast_ref(table);
-    l.shuffle8(l.load2(table, table), nibbles)
-}
-
-macro_rules! legacy {
-    // Codes are `$zero` less than they are stored.
-    ($name:ident, $module:ident, $shape:ty, $columns:ty, $zero:literal, |$l:ident, $block:ident| $codes:expr) => {
-        #[allow(non_camel_case_types, reason = "the name is that of the format")]
-        pub(crate) struct $name;
-
-        impl Block for $name {
-            const BYTES: usize = $module::BYTES;
-            const STEPS: usize = 1;
-            type Shape = $shape;
-            type Dot = Groups<Self>;
-            type Columns = $columns;
-
-            #[inline(always)]
-            fn sides<L: Lanes>(l: L, blocks: &[&[u8]; 8], _: &mut [[Step; 8]; 8], to: &mut Sides) {
-                const ZERO: i8 = $zero;
-                let blocks = &Apart(*blocks);
-                let scales = <Self as Grouped>::scales(l, blocks);
-                l.fstore(scales, &mut to.scale[0][0]);
-                if let Some(mins) = <Self as Grouped>::mins(l, blocks) {
-                    let mins = l.fmul(mins, l.fsplat(-1.0));
-                    l.fstore(l.ffma(scales, l.fsplat(-f32::from(ZERO)), mins), &mut to.min[0][0]);
-                }
-            }
-            #[inline(always)]
-            fn step_codes<L: Lanes>($l: L, $block: &[u8], _: usize, _: &Step) -> L::V {
-                $l.sub8($codes, $l.splat8($zero))
-            }
-        }
-    };
-}
-
-legacy!(Q4_0, q4_0, Symmetric<16>, Self, 8, |l, block| nibbles(l, bytes_at(block, q4_0::QS)));
-legacy!(Q4_1, q4_1, Affine, Self, 0, |l, block| nibbles(l, bytes_at(block, q4_1::QS)));
-legacy!(Q5_0, q5_0, Symmetric<16>, NotByColumns, 16, |l, block| {
-    with_fifth(l, nibbles(l, bytes_at(block, q5_0::QS)), bytes_at(block, q5_0::QH))
+by_columns!(Q4_0, q4_0, 1, Symmetric<16>, Groups<Self>, |l, blocks, at, keep| {
+    let d = low_half(l, words!(l, blocks, q4_0::D)[0]);
+    let codes = less(l, nibbles(l, words!(l, blocks, q4_0::QS)), 8);
+    keep.keep(l, at, codes, [d; 2], [d; 2]);
 });
-legacy!(Q5_1, q5_1, Affine, NotByColumns, 16, |l, block| {
-    with_fifth(l, nibbles(l, bytes_at(block, q5_1::QS)), bytes_at(block, q5_1::QH))
+
+by_columns!(Q4_1, q4_1, 1, Affine, Groups<Self>, |l, blocks, at, keep| {
+    let dm = words!(l, blocks, q4_1::D)[0];
+    let (d, m) = (low_half(l, dm), high_half(l, dm));
+    let codes = nibbles(l, words!(l, blocks, q4_1::QS));
+    // What is subtracted: the format adds it.
+    let min = l.gmul(m, l.gsplat(-1.0));
+    keep.keep(l, at, codes, [d; 2], [min; 2]);
 });
-legacy!(Q8_0, q8_0, Symmetric<128>, Self, 0, |l, block| l.load(bytes_at(block, q8_0::QS)));
-legacy!(IQ4_NL, iq4_nl, Symmetric<128>, Self, 0, |l, block| {
-    looked_up(l, nibbles(l, bytes_at(block, iq4_nl::QS)), &iq4_nl::VALUES)
+
+by_columns!(Q5_0, q5_0, 1, Symmetric<16>, Groups<Self>, |l, blocks, at, keep| {
+    // The fifth bits are the second half of the first word and the first half of the next.
+    let [head, next, ..] = words!(l, blocks, q5_0::D);
+    let d = low_half(l, head);
+    let codes = nibbles(l, words!(l, blocks, q5_0::QS));
+    keep.keep(l, at, with_fifth(l, codes, [head, next], [4, 0]), [d; 2], [d; 2]);
 });
-legacy!(MXFP4, mxfp4, Symmetric<16>, NotByColumns, 0, |l, block| {
-    looked_up(l, nibbles(l, bytes_at(block, mxfp4::QS)), &mxfp4::VALUES)
+
+by_columns!(Q5_1, q5_1, 1, Affine, Groups<Self>, |l, blocks, at, keep| {
+    let [dm, fifth, ..] = words!(l, blocks, q5_1::D);
+    let (d, m) = (low_half(l, dm), high_half(l, dm));
+    let codes = nibbles(l, words!(l, blocks, q5_1::QS));
+    // What is subtracted: the format adds it, to codes that are 16 more.
+    let min = l.gfnma(d, l.gsplat(16.0), l.gmul(m, l.gsplat(-1.0)));
+    keep.keep(l, at, with_fifth(l, codes, [fifth; 2], [0, 4]), [d; 2], [min; 2]);
+});
+
+by_columns!(Q8_0, q8_0, 1, Symmetric<128>, Groups<Self>, |l, blocks, at, keep| {
+    let d = low_half(l, words!(l, blocks, q8_0::D)[0]);
+    let [low, high] = [words!(l, blocks, q8_0::QS), words!(l, blocks, q8_0::QS + 16)];
+    let [[a, b, c, d0], [e, f, g, h]] = [low, high];
+    keep.keep(l, at, [a, b, c, d0, e, f, g, h], [d; 2], [d; 2]);
+});
+
+by_columns!(IQ4_NL, iq4_nl, 1, Symmetric<128>, Groups<Self>, |l, blocks, at, keep| {
+    let d = low_half(l, words!(l, blocks, iq4_nl::D)[0]);
+    let codes = looked_up(l, &iq4_nl::VALUES, nibbles(l, words!(l, blocks, iq4_nl::QS)));
+    keep.keep(l, at, codes, [d; 2], [d; 2]);
+});
+
+by_columns!(MXFP4, mxfp4, 1, Symmetric<16>, Groups<Self>, |l, blocks, at, keep| {
+    let mut scales = [0.0; ROWS];
+    let eights = scales.as_chunks_mut().0.iter_mut().zip(blocks.as_chunks::<8>().0);
+    for (scales, blocks) in eights.take(L::LANES / 8) {
+        l.fstore(l.fload_e8m0(&blocks.map(|block| block[mxfp4::E])), scales);
+    }
+    let d = l.gload(&scales);
+    let codes = looked_up(l, &mxfp4::VALUES, nibbles(l, words!(l, blocks, mxfp4::QS)));
+    keep.keep(l, at, codes, [d; 2], [d; 2]);
 });

@@ -12,7 +12,7 @@ use crate::kernels::lanes::Lanes;
 use crate::matmul::{Plane, Q8Row};
 
 /// Eight blocks of anywhere.
-pub(crate) struct Apart<'a>(pub(crate) [&'a [u8]; 8]);
+struct Apart<'a>([&'a [u8]; 8]);
 
 impl Blocks for Apart<'_> {
     #[inline(always)]

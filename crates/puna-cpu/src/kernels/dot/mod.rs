@@ -10,9 +10,8 @@ mod ternary;
 mod wide_groups;
 mod wide_super_blocks;
 
-pub(crate) use apart::Apart;
 pub(crate) use books::{Book, Books};
-pub(crate) use groups::{Grouped, Groups};
+pub(crate) use groups::Groups;
 pub(crate) use six_bits::SixBits;
 pub(crate) use super_blocks::{Codes, SuperBlocks};
 

@@ -19,17 +19,11 @@ impl Lanes for Avx2 {
     type T = __m256i;
     type G = __m256;
     type Wide = Portable;
-    type Columns = Self;
     const LANES: usize = 8;
-    const COLUMNS: bool = true;
 
     #[inline(always)]
     fn wide(self) -> Portable {
         Portable
-    }
-    #[inline(always)]
-    fn columns(self) -> Self {
-        self
     }
     #[inline(always)]
     fn enter(self, kernel: impl Kernel) {
@@ -149,10 +143,6 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn mul8_pairs(self, unsigned: __m256i, signed: __m256i) -> __m256i {
         v!(_mm256_maddubs_epi16(unsigned, signed))
-    }
-    #[inline(always)]
-    fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
-        v!(_mm256_sub_epi16(acc, _mm256_maddubs_epi16(_mm256_set1_epi8(-128), w)))
     }
     #[inline(always)]
     fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {

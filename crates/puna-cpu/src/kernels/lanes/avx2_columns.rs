@@ -1,6 +1,6 @@
 //! Columns of eight rows with AVX2, and with AVX-VNNI, which keeps sums in 32 bits.
 
-use super::columns::ROWS;
+use super::columns::{FOUR_BITS, ROWS};
 use super::{Columns, Lanes};
 use crate::isa::{Avx2, AvxVnni};
 use core::arch::x86_64::*;
@@ -14,63 +14,25 @@ macro_rules! v {
 }
 
 impl Columns for Avx2 {
+    columns_as_vectors! {}
+
     #[inline(always)]
-    fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [__m256i; 4] {
-        // Every fourth row in the halves of a vector, so that lanes are in order after they have changed places within halves.
-        let half = |i: usize| self.load2(rows[i], rows[4 + i]);
-        let (a, b, c, d) = (half(0), half(1), half(2), half(3));
-        let (low, high) = (self.zip32_low(a, b), self.zip32_low(c, d));
-        let (low2, high2) = (self.zip32_high(a, b), self.zip32_high(c, d));
-        [
-            self.zip64_low(low, high),
-            self.zip64_high(low, high),
-            self.zip64_low(low2, high2),
-            self.zip64_high(low2, high2),
-        ]
-    }
-    #[inline(always)]
-    fn tstore(self, a: __m256i, to: &mut [u32]) {
-        self.store(a, to);
-    }
-    #[inline(always)]
-    fn tsplat8(self, value: i8) -> __m256i {
-        self.splat8(value)
-    }
-    #[inline(always)]
-    fn tand(self, a: __m256i, b: __m256i) -> __m256i {
-        self.and(a, b)
-    }
-    #[inline(always)]
-    fn tor(self, a: __m256i, b: __m256i) -> __m256i {
-        self.or(a, b)
-    }
-    #[inline(always)]
-    fn tdown(self, a: __m256i, bits: usize) -> __m256i {
-        self.shr16(a, bits)
-    }
-    #[inline(always)]
-    fn tup(self, a: __m256i, bits: usize) -> __m256i {
-        self.shl16(a, bits)
-    }
-    #[inline(always)]
-    fn tsub8(self, a: __m256i, b: __m256i) -> __m256i {
-        self.sub8(a, b)
+    fn tstart(self, codes: &[__m256i]) -> __m256i {
+        let mut sums = self.splat8(0);
+        for codes in codes {
+            sums = v!(_mm256_sub_epi16(sums, _mm256_maddubs_epi16(_mm256_set1_epi8(-128), *codes)));
+        }
+        sums
     }
     #[inline(always)]
     fn tbyte(self, a: __m256i, i: usize) -> __m256i {
         v!(_mm256_srai_epi32::<24>(_mm256_sll_epi32(a, _mm_cvtsi32_si128(24 - 8 * i as i32))))
     }
     #[inline(always)]
-    fn twiden_bytes(self, a: __m256i) -> [__m256i; 2] {
-        self.widen_bytes(a)
-    }
-    #[inline(always)]
-    fn tlookup(self, table: &[u8; 16], index: __m256i) -> __m256i {
-        self.shuffle8(self.load2(table, table), index)
-    }
-    #[inline(always)]
-    fn tminus(self, sums: __m256i) -> __m256i {
-        v!(_mm256_sub_epi16(_mm256_setzero_si256(), sums))
+    fn tclear(self, a: __m256i, four: usize) -> __m256i {
+        let [bytes, bits] = &FOUR_BITS[four % 8];
+        let set = self.and(self.shuffle8(a, self.load2(bytes, bytes)), self.load2(bits, bits));
+        self.eq8(set, self.splat8(0))
     }
     #[inline(always)]
     fn gwords(self, a: __m256i, high: bool) -> __m256 {
@@ -88,23 +50,20 @@ impl Columns for Avx2 {
 }
 
 impl Columns for AvxVnni {
+    columns_as_vectors! {}
+
     as_base! {
-        tcolumns(rows: [&[u8; 16]; ROWS]) -> [__m256i; 4];
-        tstore(a: __m256i, to: &mut [u32]) -> ();
-        tsplat8(value: i8) -> __m256i;
-        tand(a: __m256i, b: __m256i) -> __m256i;
-        tor(a: __m256i, b: __m256i) -> __m256i;
-        tdown(a: __m256i, bits: usize) -> __m256i;
-        tup(a: __m256i, bits: usize) -> __m256i;
-        tsub8(a: __m256i, b: __m256i) -> __m256i;
         tbyte(a: __m256i, i: usize) -> __m256i;
-        twiden_bytes(a: __m256i) -> [__m256i; 2];
-        tlookup(table: &[u8; 16], index: __m256i) -> __m256i;
+        tclear(a: __m256i, four: usize) -> __m256i;
         gwords(a: __m256i, high: bool) -> __m256;
     }
 
     #[inline(always)]
-    fn tminus(self, sums: __m256i) -> __m256i {
+    fn tstart(self, codes: &[__m256i]) -> __m256i {
+        let mut sums = self.splat8(0);
+        for codes in codes {
+            sums = self.tadd_bytes(128, sums, *codes, 0x8080_8080);
+        }
         self.sub32(self.splat8(0), sums)
     }
 }

@@ -19,9 +19,7 @@ impl Lanes for Avx512 {
     type T = __m512i;
     type G = __m512;
     type Wide = Self;
-    type Columns = Self;
     const LANES: usize = 16;
-    const COLUMNS: bool = true;
     const WIDE: bool = true;
     // One thread of a Zen 5 that reads 38 GB/s, decode in GB/s of weights with 3, 4, 6, 8, 12, 16 and 32 KiB, one sweep: Q4_0
     // 28.8, 30.3, 31.8, 36.5, 35.8, 37.0, 33.4; Q4_K 31.1, 31.0, 32.1, 35.3, 35.0, 35.6, 34.8; Q6_K 31.4, 31.8, 36.2, 39.8,
@@ -30,10 +28,6 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn wide(self) -> Self {
-        self
-    }
-    #[inline(always)]
-    fn columns(self) -> Self {
         self
     }
     #[inline(always)]
@@ -48,11 +42,6 @@ impl Lanes for Avx512 {
 
     vectors_as_base! {}
 
-    #[inline(always)]
-    fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
-        let sums = v!(_mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(-128), w));
-        self.sub32(acc, sums)
-    }
     #[inline(always)]
     fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
         v!(_mm256_dpbusd_epi32(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w[0], x[0]), w[1], x[1]))

@@ -1,6 +1,6 @@
 //! 64-byte vectors of AVX-512.
 
-use super::columns::ROWS;
+use super::columns::{FOUR_BITS, ROWS};
 use super::{Columns, Lanes, Wide};
 use crate::isa::Avx512;
 use core::arch::x86_64::*;
@@ -55,6 +55,14 @@ impl Columns for Avx512 {
         v!(_mm512_storeu_si512(to.as_mut_ptr().cast(), a))
     }
     #[inline(always)]
+    fn tstart(self, codes: &[__m512i]) -> __m512i {
+        let mut sums = self.tzero();
+        for codes in codes {
+            sums = self.tadd_bytes(128, sums, *codes, 0x8080_8080);
+        }
+        self.tsub32(self.tzero(), sums)
+    }
+    #[inline(always)]
     fn tsplat8(self, value: i8) -> __m512i {
         v!(_mm512_set1_epi8(value))
     }
@@ -78,6 +86,12 @@ impl Columns for Avx512 {
         })
     }
     #[inline(always)]
+    fn tclear(self, a: __m512i, four: usize) -> __m512i {
+        let [bytes, bits] = &FOUR_BITS[four % 8];
+        let all = self.tshuffle8(a, self.tjoin4([bytes; 4]));
+        v!(_mm512_maskz_set1_epi8(_mm512_testn_epi8_mask(all, self.tjoin4([bits; 4])), -1))
+    }
+    #[inline(always)]
     fn gwords(self, a: __m512i, high: bool) -> __m512 {
         v!({
             let low = if high { _mm512_srli_epi32::<16>(a) } else { a };
@@ -99,10 +113,6 @@ impl Columns for Avx512 {
     #[inline(always)]
     fn tlookup(self, table: &[u8; 16], index: __m512i) -> __m512i {
         self.tshuffle8(self.tjoin4([table; 4]), index)
-    }
-    #[inline(always)]
-    fn tminus(self, sums: __m512i) -> __m512i {
-        self.tsub32(self.tzero(), sums)
     }
 }
 

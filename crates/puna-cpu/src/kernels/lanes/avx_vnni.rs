@@ -41,17 +41,11 @@ impl Lanes for AvxVnni {
     type T = __m256i;
     type G = __m256;
     type Wide = Portable;
-    type Columns = Self;
     const LANES: usize = 8;
-    const COLUMNS: bool = true;
 
     #[inline(always)]
     fn wide(self) -> Portable {
         Portable
-    }
-    #[inline(always)]
-    fn columns(self) -> Self {
-        self
     }
     #[inline(always)]
     fn enter(self, kernel: impl Kernel) {
@@ -67,10 +61,6 @@ impl Lanes for AvxVnni {
     vectors_as_base! {}
     wide_vectors_as_base! {}
 
-    #[inline(always)]
-    fn sub_byte_sums(self, acc: __m256i, w: __m256i) -> __m256i {
-        self.sub32(acc, self.dot(self.splat8(0), self.splat8(-128), w))
-    }
     #[inline(always)]
     fn dot2(self, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
         self.dot(self.dot(self.splat8(0), w[0], x[0]), w[1], x[1])

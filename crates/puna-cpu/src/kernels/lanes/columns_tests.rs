@@ -7,7 +7,7 @@ use alloc::vec;
 #[inline(always)]
 pub(super) fn all<C: Columns>(l: C, bytes: &[[u8; 64]; 3], out: &mut Results) {
     let words = |bytes: &[u8; 64]| bytemuck::pod_read_unaligned::<[u32; 16]>(bytes);
-    let [a, b, c] = [l.tload(&words(&bytes[0])), l.tload(&words(&bytes[1])), l.tload(&words(&bytes[2]))];
+    let [a, b] = [l.tload(&words(&bytes[0])), l.tload(&words(&bytes[1]))];
     let mut put = |name, v: C::T| {
         let mut to = vec![0; C::LANES];
         l.tstore(v, &mut to);
@@ -28,14 +28,13 @@ pub(super) fn all<C: Columns>(l: C, bytes: &[[u8; 64]; 3], out: &mut Results) {
     for i in 0..4 {
         put("tbyte", l.tbyte(a, i));
     }
+    for four in 0..8 {
+        put("tclear", l.tclear(a, four));
+    }
     for v in l.twiden_bytes(a) {
         put("twiden_bytes", v);
     }
     put("tlookup", l.tlookup(bytes[1].first_chunk().unwrap(), l.tand(a, l.tsplat8(15))));
-    // Codes up to 16.
-    let codes = l.tsub8(l.tand(c, l.tsplat8(31)), l.tsplat8(16));
-    let sums = l.tadd_bytes(16, l.tzero(), codes, 0x8080_8080);
-    put("tminus", l.twhole_sums(16, l.tminus(sums)));
     let mut put = |name, v: C::G| {
         let mut to = vec![0.0; C::LANES];
         l.gstore(v, &mut to);

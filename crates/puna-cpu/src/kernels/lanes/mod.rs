@@ -98,6 +98,64 @@ macro_rules! wide_vectors_as_base {
     };
 }
 
+/// What makes columns and takes them apart where the widest vectors are those of 32 bytes.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! columns_as_vectors {
+    () => {
+        #[inline(always)]
+        fn tcolumns(self, rows: [&[u8; 16]; ROWS]) -> [Self::T; 4] {
+            // Every fourth row in the halves of a vector, so that lanes are in order after they have changed places within
+            // halves.
+            let half = |i: usize| self.load2(rows[i], rows[4 + i]);
+            let (a, b, c, d) = (half(0), half(1), half(2), half(3));
+            let (low, high) = (self.zip32_low(a, b), self.zip32_low(c, d));
+            let (low2, high2) = (self.zip32_high(a, b), self.zip32_high(c, d));
+            [
+                self.zip64_low(low, high),
+                self.zip64_high(low, high),
+                self.zip64_low(low2, high2),
+                self.zip64_high(low2, high2),
+            ]
+        }
+        #[inline(always)]
+        fn tstore(self, a: Self::T, to: &mut [u32]) {
+            self.store(a, to);
+        }
+        #[inline(always)]
+        fn tsplat8(self, value: i8) -> Self::T {
+            self.splat8(value)
+        }
+        #[inline(always)]
+        fn tand(self, a: Self::T, b: Self::T) -> Self::T {
+            self.and(a, b)
+        }
+        #[inline(always)]
+        fn tor(self, a: Self::T, b: Self::T) -> Self::T {
+            self.or(a, b)
+        }
+        #[inline(always)]
+        fn tdown(self, a: Self::T, bits: usize) -> Self::T {
+            self.shr16(a, bits)
+        }
+        #[inline(always)]
+        fn tup(self, a: Self::T, bits: usize) -> Self::T {
+            self.shl16(a, bits)
+        }
+        #[inline(always)]
+        fn tsub8(self, a: Self::T, b: Self::T) -> Self::T {
+            self.sub8(a, b)
+        }
+        #[inline(always)]
+        fn twiden_bytes(self, a: Self::T) -> [Self::T; 2] {
+            self.widen_bytes(a)
+        }
+        #[inline(always)]
+        fn tlookup(self, table: &[u8; 16], index: Self::T) -> Self::T {
+            self.shuffle8(self.load2(table, table), index)
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -113,6 +171,8 @@ pub(crate) mod columns;
 mod columns_tests;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon_columns;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon_dot;
 mod portable;
@@ -142,7 +202,7 @@ const SELECT: [[u8; 32]; 4] = {
 /// A computation to be compiled for an instruction set. `run` must be `#[inline(always)]`, and so must all that it
 /// calls with vectors as arguments.
 pub(crate) trait Kernel {
-    fn run<L: Lanes>(self, lanes: L);
+    fn run<L: Columns>(self, lanes: L);
 }
 
 /// An instruction set. A value of the type proves that the processor has it.
@@ -174,14 +234,6 @@ pub(crate) trait Lanes: Copy {
     /// The lanes with 64-byte vectors.
     fn wide(self) -> Self::Wide;
 
-    /// Whether rows of weights become columns before they are taken apart.
-    const COLUMNS: bool = false;
-    /// This instruction set, or any other where they do not.
-    type Columns: Columns;
-
-    /// The lanes that make columns.
-    fn columns(self) -> Self::Columns;
-
     /// Runs the kernel with the features of the instruction set enabled.
     fn enter(self, kernel: impl Kernel);
 
@@ -193,11 +245,6 @@ pub(crate) trait Lanes: Copy {
     fn store_bytes(self, a: Self::V, to: &mut [i8; 32]);
     /// Stores eight 32-bit lanes at the start of `to`.
     fn store(self, a: Self::V, to: &mut [u32]);
-    /// The same for codes, four to a lane, in whatever order of bytes `tadd_bytes` wants them.
-    #[inline(always)]
-    fn store_codes(self, a: Self::V, to: &mut [u32]) {
-        self.store(a, to);
-    }
     /// Two halves, the first one low.
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> Self::V;
     /// In turns the first and the last 8 bytes.
@@ -224,10 +271,6 @@ pub(crate) trait Lanes: Copy {
     fn shuffle8(self, table: Self::V, index: Self::V) -> Self::V;
     /// The low 16 bits of products of 16-bit lanes.
     fn mul16(self, a: Self::V, b: Self::V) -> Self::V;
-    /// What sums of `tadd_bytes` must begin with, so that the 128 that was added to activations does not count: `acc` less
-    /// 128 times the sum of the four signed bytes of `w` in each lane, in sums as `tadd_bytes` keeps them; or `acc` itself
-    /// where `tadd_bytes` takes the 128 off.
-    fn sub_byte_sums(self, acc: Self::V, w: Self::V) -> Self::V;
     /// Products of signed 16-bit lanes, neighbours summed to 32 bits.
     fn mul16_pairs(self, a: Self::V, b: Self::V) -> Self::V;
     /// Products of unsigned bytes up to 127 by signed bytes, neighbours summed to 16 bits, which must not overflow.
@@ -338,9 +381,9 @@ pub(crate) trait Lanes: Copy {
         }
         acc
     }
-    /// `acc` plus the products of four signed bytes in each lane of `w`, which `store_codes` stored, by the bytes of `x`,
-    /// which all lanes share. These are 128 more than the activations that they stand for. Where it is sooner done, the 128
-    /// is taken off first; else `x` is multiplied as it is, see `sub_byte_sums`.
+    /// `acc` plus the products of four signed bytes in each lane of `w`, which [`Columns::tstore_codes`] stored, by the bytes
+    /// of `x`, which all lanes share. These are 128 more than the activations that they stand for. Where it is sooner done,
+    /// the 128 is taken off first; else `x` is multiplied as it is, see [`Columns::tstart`].
     ///
     /// No byte of `w` exceeds `±limit`, a constant. Where the instruction set has nothing better, a lane holds two sums of
     /// 16 bits, of the products of two bytes each: with AVX2 always, and bytes of `w` must not exceed ±64, with NEON up to

@@ -91,16 +91,11 @@ impl Lanes for Neon {
     type T = V;
     type G = F;
     type Wide = Portable;
-    type Columns = Portable;
     const LANES: usize = 8;
     const UNROLL: bool = true;
 
     #[inline(always)]
     fn wide(self) -> Portable {
-        Portable
-    }
-    #[inline(always)]
-    fn columns(self) -> Portable {
         Portable
     }
     #[inline(always)]
@@ -139,17 +134,6 @@ impl Lanes for Neon {
             vst1q_u32(to, u32!(a.0));
             vst1q_u32(to.add(4), u32!(a.1));
         })
-    }
-    #[inline(always)]
-    fn store_codes(self, a: V, to: &mut [u32]) {
-        // The first two bytes of four lanes, then the last two: halves that a multiplication of halves adds.
-        self.store(
-            halves!(|a| vreinterpretq_u8_u16(vcombine_u16(
-                vget_low_u16(vuzp1q_u16(u16!(a), u16!(a))),
-                vget_low_u16(vuzp2q_u16(u16!(a), u16!(a)))
-            ))),
-            to,
-        );
     }
     #[inline(always)]
     fn load2(self, low: &[u8; 16], high: &[u8; 16]) -> V {
@@ -245,10 +229,6 @@ impl Lanes for Neon {
     #[inline(always)]
     fn mul8_pairs(self, unsigned: V, signed: V) -> V {
         self.mul8_pairs_signed(unsigned, signed)
-    }
-    #[inline(always)]
-    fn sub_byte_sums(self, acc: V, _: V) -> V {
-        acc
     }
     #[inline(always)]
     fn dot2(self, w: [V; 2], x: [V; 2]) -> V {

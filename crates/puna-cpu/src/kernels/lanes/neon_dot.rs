@@ -95,17 +95,12 @@ impl Lanes for NeonDot {
     type T = V;
     type G = F;
     type Wide = Portable;
-    type Columns = Portable;
     const LANES: usize = 8;
     const UNROLL: bool = true;
     const FOUR_WORDS: bool = true;
 
     #[inline(always)]
     fn wide(self) -> Portable {
-        Portable
-    }
-    #[inline(always)]
-    fn columns(self) -> Portable {
         Portable
     }
     #[inline(always)]
@@ -121,10 +116,6 @@ impl Lanes for NeonDot {
     vectors_as_base! {}
     wide_vectors_as_base! {}
 
-    #[inline(always)]
-    fn sub_byte_sums(self, acc: V, _: V) -> V {
-        acc
-    }
     #[inline(always)]
     fn dot2(self, w: [V; 2], x: [V; 2]) -> V {
         self.dot(self.dot(self.splat8(0), w[0], x[0]), w[1], x[1])

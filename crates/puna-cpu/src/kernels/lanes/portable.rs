@@ -93,19 +93,13 @@ impl Lanes for Portable {
     type T = T;
     type G = G;
     type Wide = Self;
-    type Columns = Self;
     const LANES: usize = 16;
-    const COLUMNS: bool = true;
     const WIDE: bool = true;
     // Where other lanes can be had, these are seldom used and slow to compile.
     const TOGETHER: usize = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { 1 } else { 4 };
 
     #[inline(always)]
     fn wide(self) -> Self {
-        self
-    }
-    #[inline(always)]
-    fn columns(self) -> Self {
         self
     }
     #[inline]
@@ -219,10 +213,6 @@ impl Lanes for Portable {
             *out = product(2 * i).saturating_add(product(2 * i + 1)).to_le_bytes();
         }
         out
-    }
-    #[inline]
-    fn sub_byte_sums(self, acc: V, w: V) -> V {
-        self.sub32(acc, dots([128; 32], w, i32::from, signed))
     }
     #[inline]
     fn dot2(self, w: [V; 2], x: [V; 2]) -> V {

@@ -64,6 +64,11 @@ impl Columns for Portable {
         to[..16].copy_from_slice(&a.map(i32::cast_unsigned));
     }
     #[inline]
+    fn tstart(self, codes: &[T]) -> T {
+        let sums = codes.iter().fold([0; 16], |sums, codes| self.tadd_bytes(128, sums, *codes, 0x8080_8080));
+        sums.map(i32::wrapping_neg)
+    }
+    #[inline]
     fn tsplat8(self, value: i8) -> T {
         from_bytes([value as u8; 64])
     }
@@ -82,6 +87,11 @@ impl Columns for Portable {
     #[inline]
     fn tbyte(self, a: T, i: usize) -> T {
         a.map(|a| i32::from(a.to_le_bytes()[i] as i8))
+    }
+    #[inline]
+    fn tclear(self, a: T, four: usize) -> T {
+        let byte = |a: i32, i: usize| if a >> (4 * four + i) & 1 == 0 { 0xFF } else { 0 };
+        a.map(|a| i32::from_le_bytes([0, 1, 2, 3].map(|i| byte(a, i))))
     }
     #[inline]
     fn gwords(self, a: T, high: bool) -> [f32; 16] {
@@ -104,10 +114,6 @@ impl Columns for Portable {
     #[inline]
     fn tlookup(self, table: &[u8; 16], index: T) -> T {
         from_bytes(bytes(index).map(|i| table[usize::from(i) % 16]))
-    }
-    #[inline]
-    fn tminus(self, sums: T) -> T {
-        sums.map(i32::wrapping_neg)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The lanes of every instruction set of this machine against the portable ones, operation by operation.
 
-use super::{Kernel, Lanes, Portable};
+use super::{Columns, Kernel, Lanes, Portable};
 use crate::isa::Isa;
 use crate::matmul::{Activations, Kernels};
 use alloc::vec::Vec;
@@ -234,18 +234,16 @@ struct Codes<'a> {
 
 impl Kernel for Codes<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
+    fn run<L: Columns>(self, l: L) {
         let Self { limit, codes, x, out } = self;
-        let (width, mut start, mut panel) = (2 * L::LANES, l.splat8(0), [0; 32 * 8]);
-        for (codes, panel) in codes.iter().zip(panel.chunks_exact_mut(width)) {
-            let codes = l.load(bytemuck::cast_ref(codes));
-            start = l.sub_byte_sums(start, codes);
-            panel.chunks_exact_mut(8).for_each(|to| l.store_codes(codes, to));
+        let (width, mut all, mut panel) = (2 * L::LANES, [l.tzero(); 8], [0; 32 * 8]);
+        for ((codes, all), panel) in codes.iter().zip(&mut all).zip(panel.chunks_exact_mut(width)) {
+            *all = l.tload(&bytemuck::cast::<_, [u32; 16]>([*codes; 2]));
+            panel.chunks_exact_mut(L::LANES).for_each(|to| l.tstore_codes(*all, to));
         }
-        let mut starts = [0; 16];
-        starts.chunks_exact_mut(8).for_each(|to| l.store(start, to));
+        let start = l.tstart(&all[..codes.len()]);
         let x: [u8; 32] = core::array::from_fn(|i| x.get(i).map_or(128, |x| *x as u8 ^ 0x80));
-        let mut sums = [[l.tload(&starts); 2]; 2];
+        let mut sums = [[start; 2]; 2];
         for (j, w) in panel.chunks_exact(width).take(codes.len()).enumerate() {
             let x = u32::from_ne_bytes(x.as_chunks().0[j]);
             sums[0][1] = l.tadd_bytes(limit, sums[0][1], l.tload(&w[L::LANES..]), x);

@@ -1,0 +1,75 @@
+//! Columns of eight rows on AArch64, which multiplies activations without the 128 that was added to them.
+
+use super::columns::{FOUR_BITS, ROWS};
+use super::neon::{F, Two, V};
+use super::{Columns, Lanes};
+use crate::isa::{Neon, NeonDot};
+use core::arch::aarch64::*;
+
+/// An expression for each half.
+macro_rules! halves {
+    ($a:ident, $half:expr) => {{
+        // SAFETY: only register operations; `self` proves that the processor has the instructions.
+        let low = unsafe {
+            let $a = $a.0;
+            $half
+        };
+        // SAFETY: the same.
+        let high = unsafe {
+            let $a = $a.1;
+            $half
+        };
+        Two(low, high)
+    }};
+}
+
+impl Columns for Neon {
+    columns_as_vectors! {}
+
+    #[inline(always)]
+    fn tstore_codes(self, a: V, to: &mut [u32]) {
+        // The first two bytes of four lanes, then the last two: halves that a multiplication of halves adds.
+        let apart = halves!(a, {
+            let a = vreinterpretq_u16_u8(a);
+            let (first, last) = (vget_low_u16(vuzp1q_u16(a, a)), vget_low_u16(vuzp2q_u16(a, a)));
+            vreinterpretq_u8_u16(vcombine_u16(first, last))
+        });
+        self.store(apart, to);
+    }
+    #[inline(always)]
+    fn tstart(self, _: &[V]) -> V {
+        self.splat8(0)
+    }
+    #[inline(always)]
+    fn tbyte(self, a: V, i: usize) -> V {
+        halves!(a, {
+            let top = vshlq_s32(vreinterpretq_s32_u8(a), vdupq_n_s32(24 - 8 * i as i32));
+            vreinterpretq_u8_s32(vshrq_n_s32::<24>(top))
+        })
+    }
+    #[inline(always)]
+    fn tclear(self, a: V, four: usize) -> V {
+        let [bytes, bits] = &FOUR_BITS[four % 8];
+        let set = self.and(self.shuffle8(a, self.load2(bytes, bytes)), self.load2(bits, bits));
+        self.eq8(set, self.splat8(0))
+    }
+    #[inline(always)]
+    fn gwords(self, a: V, high: bool) -> F {
+        halves!(a, {
+            let a = vreinterpretq_u32_u8(a);
+            let half = if high { vshrn_n_u32::<16>(a) } else { vmovn_u32(a) };
+            vcvt_f32_f16(vreinterpret_f16_u16(half))
+        })
+    }
+}
+
+impl Columns for NeonDot {
+    columns_as_vectors! {}
+
+    as_base! {
+        tstart(codes: &[V]) -> V;
+        tbyte(a: V, i: usize) -> V;
+        tclear(a: V, four: usize) -> V;
+        gwords(a: V, high: bool) -> F;
+    }
+}
