@@ -48,6 +48,11 @@
 //! by one and then become columns as all others do, lost a little by that when rows are few: TQ1_0 80, 99, 133, 157 and 68, 87,
 //! 121, 153; IQ1_S 59, 76, 111, 140 and 53, 72, 102, 134; IQ2_XS as before.
 //!
+//! Halves of a step that have scales of their own (Q2_K, Q3_K, Q6_K) could be widened by a multiplication with these as
+//! integers, and become one sum before it is a float: six instructions in place of eight for each two sums. It gains nothing,
+//! for the sums of the first half then wait in memory: 32 rows of Q3_K 137 and 129 GOP/s, of Q6_K 134 and 125, of Q2_K 122 and
+//! 124, the best of three runs before and with it.
+//!
 //! Before, each multiplication took an activation of its own from the cache. Now additions bound the loop: in a loop by
 //! itself, twelve multiplications, twelve additions and their eight loads take 7.5 cycles where four units could do them
 //! in six, whatever their order (9 beside a busy sibling). Two words at a time, which gains in [`wide`](super::wide), loses: Q4_0, 512 rows, 112 and 118 GOP/s
