@@ -85,15 +85,22 @@ fn affine<L: Columns>(l: L, head: [L::T; 4]) -> [[L::G; 8]; 2] {
     all
 }
 
+/// The two steps that 32 bytes hold: their low nibbles, then the high ones.
+#[inline(always)]
+fn nibble_steps<L: Columns>(l: L, [first, last]: [[L::T; 4]; 2]) -> [[L::T; 8]; 2] {
+    let (first, last) = (nibbles(l, first), nibbles(l, last));
+    let (mut low, mut high) = (first, last);
+    for i in 0..4 {
+        (low[4 + i], high[i]) = (last[i], first[4 + i]);
+    }
+    [low, high]
+}
+
 by_columns!(Q4_K, q4_k, 8, Affine, SixBits<Self>, |l, blocks, at, keep| {
     let [scales, mins] = affine(l, words!(l, blocks, q4_k::D));
     for s in 0..4 {
-        let low = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s));
-        let high = nibbles(l, words!(l, blocks, q4_k::QS + 32 * s + 16));
-        let (mut even, mut odd) = (low, high);
-        for i in 0..4 {
-            (even[4 + i], odd[i]) = (high[i], low[4 + i]);
-        }
+        let qs = [words!(l, blocks, q4_k::QS + 32 * s), words!(l, blocks, q4_k::QS + 32 * s + 16)];
+        let [even, odd] = nibble_steps(l, qs);
         for (s, codes) in [(2 * s, even), (2 * s + 1, odd)] {
             keep.keep(l, at + s, codes, [scales[s]; 2], [mins[s]; 2]);
         }
@@ -108,12 +115,8 @@ by_columns!(Q5_K, q5_k, 8, Affine, SixBits<Self>, |l, blocks, at, keep| {
         *clear = l.tsub8(l.tsplat8(-1), *clear);
     }
     for s in 0..4 {
-        let low = nibbles(l, words!(l, blocks, q5_k::QS + 32 * s));
-        let high = nibbles(l, words!(l, blocks, q5_k::QS + 32 * s + 16));
-        let (mut even, mut odd) = (low, high);
-        for i in 0..4 {
-            (even[4 + i], odd[i]) = (high[i], low[4 + i]);
-        }
+        let qs = [words!(l, blocks, q5_k::QS + 32 * s), words!(l, blocks, q5_k::QS + 32 * s + 16)];
+        let [even, odd] = nibble_steps(l, qs);
         for (s, mut codes) in [(2 * s, even), (2 * s + 1, odd)] {
             for (code, clear) in codes.iter_mut().zip(clear.as_flattened()) {
                 let clear = if s < 4 { l.tup(*clear, 4 - s) } else { l.tdown(*clear, s - 4) };

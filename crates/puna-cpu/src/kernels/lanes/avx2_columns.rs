@@ -29,12 +29,6 @@ impl Columns for Avx2 {
         v!(_mm256_srai_epi32::<24>(_mm256_sll_epi32(a, _mm_cvtsi32_si128(24 - 8 * i as i32))))
     }
     #[inline(always)]
-    fn tclear(self, a: __m256i, four: usize) -> __m256i {
-        let [bytes, bits] = &FOUR_BITS[four % 8];
-        let set = self.and(self.shuffle8(a, self.load2(bytes, bytes)), self.load2(bits, bits));
-        self.eq8(set, self.splat8(0))
-    }
-    #[inline(always)]
     fn gwords(self, a: __m256i, high: bool) -> __m256 {
         v!({
             // Each half's words first, then both halves' side by side.
@@ -54,7 +48,6 @@ impl Columns for AvxVnni {
 
     as_base! {
         tbyte(a: __m256i, i: usize) -> __m256i;
-        tclear(a: __m256i, four: usize) -> __m256i;
         gwords(a: __m256i, high: bool) -> __m256;
     }
 

@@ -146,6 +146,12 @@ macro_rules! columns_as_vectors {
             self.sub8(a, b)
         }
         #[inline(always)]
+        fn tclear(self, a: Self::T, four: usize) -> Self::T {
+            let [bytes, bits] = &FOUR_BITS[four % 8];
+            let set = self.and(self.shuffle8(a, self.load2(bytes, bytes)), self.load2(bits, bits));
+            self.eq8(set, self.splat8(0))
+        }
+        #[inline(always)]
         fn twiden_bytes(self, a: Self::T) -> [Self::T; 2] {
             self.widen_bytes(a)
         }

@@ -48,12 +48,6 @@ impl Columns for Neon {
         })
     }
     #[inline(always)]
-    fn tclear(self, a: V, four: usize) -> V {
-        let [bytes, bits] = &FOUR_BITS[four % 8];
-        let set = self.and(self.shuffle8(a, self.load2(bytes, bytes)), self.load2(bits, bits));
-        self.eq8(set, self.splat8(0))
-    }
-    #[inline(always)]
     fn gwords(self, a: V, high: bool) -> F {
         halves!(a, {
             let a = vreinterpretq_u32_u8(a);
@@ -69,7 +63,6 @@ impl Columns for NeonDot {
     as_base! {
         tstart(codes: &[V]) -> V;
         tbyte(a: V, i: usize) -> V;
-        tclear(a: V, four: usize) -> V;
         gwords(a: V, high: bool) -> F;
     }
 }
