@@ -46,7 +46,7 @@
 //! runs: Q5_0 84, 104, 133, 154 and 90, 110, 141, 164; Q5_1 77, 93, 124, 148 and 90, 104, 131, 148; MXFP4 92, 114, 143, 168 and
 //! 103, 120, 147, 165; TQ2_0 106, 126, 113, 130 and 118, 138, 158, 177. Rows of TQ1_0 and of codebooks, which are unpacked one
 //! by one and then become columns as all others do, lost a little by that when rows are few: TQ1_0 80, 99, 133, 157 and 68, 87,
-//! 121, 153; IQ1_S 59, 76, 111, 140 and 53, 72, 102, 134; IQ2_XS as before.
+//! 121, 153; IQ1_S 59, 76, 111, 140 and 53, 72, 102, 134; the other codebooks less than that, IQ2_XS nothing.
 //!
 //! Halves of a step that have scales of their own (Q2_K, Q3_K, Q6_K) could be widened by a multiplication with these as
 //! integers, and become one sum before it is a float: six instructions in place of eight for each two sums. It gains nothing,

@@ -8,8 +8,8 @@ use crate::kernels::lanes::columns::ROWS;
 use crate::kernels::slab::Keep;
 use puna_core::quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
-/// Codes of five bits less 16: nibbles, less 16 where the fifth bit is clear, which are those of `low` for the first 16 codes
-/// and those of `high` for the others, at bits `4 * four.0` and `4 * four.1`.
+/// Codes of five bits less 16, from their nibbles: less 16 where the fifth bit is clear. The fifth bits of the first 16 codes
+/// are those of `bits[0]` from bit `4 * four[0]` on, those of the others in `bits[1]` from `4 * four[1]` on.
 #[inline(always)]
 fn with_fifth<L: Columns>(l: L, mut codes: [L::T; 8], bits: [L::T; 2], four: [usize; 2]) -> [L::T; 8] {
     for (i, code) in codes.iter_mut().enumerate() {
