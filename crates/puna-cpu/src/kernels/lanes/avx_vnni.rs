@@ -2,7 +2,7 @@
 //! desktops and laptops since 2021.
 //!
 //! With the feature `twin` the instruction is spelled out in AVX2, so that a processor without it tests what is built
-//! on it. No processor at hand has it: beside that twin, the kernels have run on an emulated one (`tests/isas`), never timed.
+//! on it. No processor at hand has it: beside that twin, the kernels have run on an emulated one (`cargo xtask emulate`), never timed.
 
 use super::{Kernel, Lanes, Portable};
 use crate::isa::AvxVnni;
