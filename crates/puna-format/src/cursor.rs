@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::source::Source;
 use alloc::vec::Vec;
 use core::fmt::Arguments;
+use core::str::Utf8Error;
 
 /// The first window; each refill doubles it up to [`LAST_WINDOW`], so that small headers cost little and large
 /// ones few reads.
@@ -137,6 +138,30 @@ impl<'a> Cursor<'a> {
     /// A string: u64 byte length, then UTF-8.
     pub(crate) fn str(&mut self, limit: u64, what: Arguments<'_>) -> Result<&str> {
         let at = self.offset();
+        let bytes = self.str_bytes(limit, what)?;
+        core::str::from_utf8(bytes).map_err(|e| not_utf8(bytes, e, what).at(at + 8 + e.valid_up_to() as u64))
+    }
+
+    /// The bytes of a string, whatever they are.
+    #[inline]
+    pub(crate) fn str_bytes(&mut self, limit: u64, what: Arguments<'_>) -> Result<&[u8]> {
+        // Vocabularies have hundreds of thousands, nearly all of which lie in the window.
+        let (len, rest) = self.window.get(self.pos..).and_then(|rest| rest.split_first_chunk()).unzip();
+        let len = len.map(|&len| u64::from_le_bytes(len)).filter(|&len| len <= limit);
+        if let Some(n) = len.and_then(|len| usize::try_from(len).ok())
+            && rest.is_some_and(|rest: &[u8]| n <= rest.len())
+        {
+            let start = self.pos + 8;
+            self.pos = start + n;
+            return Ok(&self.window[start..self.pos]);
+        }
+        self.far_str_bytes(limit, what)
+    }
+
+    /// Those of a string that is not all in the window, or too long.
+    #[cold]
+    fn far_str_bytes(&mut self, limit: u64, what: Arguments<'_>) -> Result<&[u8]> {
+        let at = self.offset();
         let n = self.u64(what)?;
         if n > limit {
             return Err(FormatError::limit(format_args!("length of {what}"), limit, "bytes", n).at(at));
@@ -145,12 +170,14 @@ impl<'a> Cursor<'a> {
         let n = usize::try_from(n).map_err(|_| {
             FormatError::limit(format_args!("length of {what}"), usize::MAX as u64, "bytes", n).at(at)
         })?;
-        let bytes = self.bytes(n, what)?;
-        core::str::from_utf8(bytes).map_err(|e| {
-            let (good, bad) = bytes.split_at(e.valid_up_to());
-            let good = core::str::from_utf8(good).unwrap_or_default();
-            let found = format_args!("byte {:#04x} after {}", bad.first().unwrap_or(&0), Quoted(good));
-            FormatError::new(ErrorKind::Utf8, what, "UTF-8", found).at(at + 8 + e.valid_up_to() as u64)
-        })
+        self.bytes(n, what)
     }
+}
+
+/// The error of a string that is not UTF-8.
+pub(crate) fn not_utf8(bytes: &[u8], error: Utf8Error, what: Arguments<'_>) -> FormatError {
+    let (good, bad) = bytes.split_at(error.valid_up_to());
+    let good = core::str::from_utf8(good).unwrap_or_default();
+    let found = format_args!("byte {:#04x} after {}", bad.first().unwrap_or(&0), Quoted(good));
+    FormatError::new(ErrorKind::Utf8, what, "UTF-8", found)
 }

@@ -36,4 +36,4 @@ pub use stream::StreamDecoder;
 #[cfg(feature = "template")]
 pub use template::{ChatTemplate, TemplateInput};
 #[cfg(feature = "tokenizer")]
-pub use tokenizer::{GgufVocab, HfTokenizerConfig, Special, Tokenizer, VocabTables};
+pub use tokenizer::{GgufVocab, HfTokenizerConfig, Special, StrList, Tokenizer, VocabTables};

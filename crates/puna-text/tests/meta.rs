@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use common::{golden, golden_file, ids, model};
 use puna_text::chat::{ImageLayout, Llama4Prompt, Message, Part, Role, ToolFormat, parse_messages};
-use puna_text::{GgufVocab, Json, JsonStyle, Special, Tokenizer, VocabTables};
+use puna_text::{GgufVocab, Json, JsonStyle, Special, StrList, Tokenizer, VocabTables};
 use serde_json::Value;
 
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -219,8 +219,8 @@ fn files_with_all_merges_give_the_ids_of_the_rank_file() {
         architecture: "llama4",
         model: "gpt2",
         pre: "default",
-        tokens: &token_refs,
-        merges: &merge_refs,
+        tokens: StrList::Each(&token_refs),
+        merges: StrList::Each(&merge_refs),
         token_types: &types,
         bos: Some(200_000),
         eos: Some(200_008),
@@ -309,8 +309,8 @@ fn a_rank_file_becomes_a_gguf_vocabulary() {
         architecture: "llama4",
         model: "gpt2",
         pre: tables.pre,
-        tokens: &tokens,
-        merges: &merges,
+        tokens: StrList::Each(&tokens),
+        merges: StrList::Each(&merges),
         token_types: &tables.token_types,
         bos: Some(200_000),
         eos: Some(200_001),

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use common::{golden, golden_file, ids, model};
 use puna_text::chat::parse_messages;
-use puna_text::{ChatTemplate, GgufVocab, Json, JsonStyle, Special, TemplateInput, TextError, Tokenizer};
+use puna_text::{
+    ChatTemplate, GgufVocab, Json, JsonStyle, Special, StrList, TemplateInput, TextError, Tokenizer,
+};
 
 fn metadata() -> BTreeMap<String, gguf::Value> {
     gguf::metadata(&model("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"))
@@ -25,8 +27,8 @@ fn tokenizer(metadata: &BTreeMap<String, gguf::Value>) -> Tokenizer {
         architecture: metadata["general.architecture"].text(),
         model: key("model").text(),
         pre: key("pre").text(),
-        tokens: &texts("tokens"),
-        merges: &texts("merges"),
+        tokens: StrList::Each(&texts("tokens")),
+        merges: StrList::Each(&texts("merges")),
         token_types: &types,
         bos: id("bos_token_id"),
         eos: id("eos_token_id"),

@@ -14,55 +14,79 @@ use core::ops::Range;
 use memmap2::Advice;
 use puna_core::Cancel;
 use puna_llama::TensorSource;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
 
 /// Bytes of one request for pages to be read: Linux reads no more than its read-ahead window, 128 KiB as a rule, of a larger
 /// one.
 const PIECE: usize = 128 << 10;
-/// Bytes of one request for pages to be mapped: some large pages.
+/// Bytes of one request for pages to be mapped: a large page. While one is under way nobody else in the process gets memory from
+/// the system, and loading waited a millisecond each time with 8 MiB.
 #[cfg(target_os = "linux")]
-const MAPPED: usize = 8 << 20;
+const MAPPED: usize = 2 << 20;
+/// Bytes a second from which on mapped pages were in memory before.
+const AS_MEMORY: f64 = 4e9;
 /// Tensors up to this size are asked for first: loading looks at the values of norms, and would wait behind all others.
 const SMALL: usize = 128 << 10;
 
+/// What is in memory already waits for this to be dropped: to map it is nothing that a model should be opened later for.
+#[must_use]
+pub(crate) struct Opening(#[expect(dead_code, reason = "nothing is sent: it is dropped")] Option<Sender<()>>);
+
 /// Asks for those of the named tensors on a thread that ends when it has asked for all, when nothing is mapped any more, or
 /// when cancelled.
-pub(crate) fn read_ahead(names: &[&str], source: &dyn TensorSource, maps: &[Map], cancel: &Cancel) {
+pub(crate) fn read_ahead(
+    names: &[&str],
+    source: &dyn TensorSource,
+    maps: &[Map],
+    cancel: &Cancel,
+) -> Opening {
     let ranges = ranges(names, source, maps);
     if ranges.is_empty() {
-        return;
+        return Opening(None);
     }
-    let cancel = cancel.clone();
+    let (opening, opened) = channel();
+    let mut ahead = Ahead { cancel: cancel.clone(), opened: Some(opened) };
     let ask = move || {
         for (map, range) in ranges {
             // Large pages only come with a map that uses them. Where the system cannot be asked for that, to read will do,
             // and it is sooner done for a few values.
             #[cfg(target_os = "linux")]
-            if range.len() > SMALL && all(&map, &range, MAPPED, Advice::PopulateRead, &cancel) {
+            if range.len() > SMALL && ahead.all(&map, &range, MAPPED, Advice::PopulateRead) {
                 continue;
             }
-            all(&map, &range, PIECE, Advice::WillNeed, &cancel);
+            ahead.all(&map, &range, PIECE, Advice::WillNeed);
         }
     };
     // It does not matter if there is no thread to be had.
     drop(std::thread::Builder::new().name(String::from("puna-read-ahead")).spawn(ask));
+    Opening(Some(opening))
 }
 
-/// Gives advice on a range, so many bytes at a time, until it is cancelled or not mapped any more. Whether the system took
-/// it; one that does not reads pages when they are used.
-fn all(
-    map: &Weak<memmap2::Mmap>,
-    range: &Range<usize>,
-    piece: usize,
-    advice: Advice,
-    cancel: &Cancel,
-) -> bool {
-    for start in range.clone().step_by(piece) {
-        let Some(map) = map.upgrade().filter(|_| !cancel.is_cancelled()) else { return true };
-        if map.advise_range(advice, start, piece.min(range.end - start)).is_err() {
-            return false;
+/// What the thread goes by.
+struct Ahead {
+    cancel: Cancel,
+    /// Ends when the model is open; `None` when that is known.
+    opened: Option<Receiver<()>>,
+}
+
+impl Ahead {
+    /// Gives advice on a range, so many bytes at a time, until it is cancelled or not mapped any more. Whether the system took
+    /// it; one that does not reads pages when they are used.
+    fn all(&mut self, map: &Weak<memmap2::Mmap>, range: &Range<usize>, piece: usize, advice: Advice) -> bool {
+        for start in range.clone().step_by(piece) {
+            let Some(map) = map.upgrade().filter(|_| !self.cancel.is_cancelled()) else { return true };
+            let (len, before) = (piece.min(range.end - start), Instant::now());
+            if map.advise_range(advice, start, len).is_err() {
+                return false;
+            }
+            drop(map);
+            if piece > PIECE && len as f64 > AS_MEMORY * before.elapsed().as_secs_f64() {
+                self.opened.take().map(|opened| opened.recv());
+            }
         }
+        true
     }
-    true
 }
 
 /// Asks for large pages for all weights but the embeddings, of which a token needs a row here and there: with large pages

@@ -86,7 +86,7 @@ impl Model {
         if fallback.is_some() && options.read_ahead == Some(true) {
             let cancel = options.cancel.clone().unwrap_or_default();
             let (names, maps) = (package.tensors.names(), &package.maps);
-            package.tensors.with(|source| crate::ahead::read_ahead(&names, source, maps, &cancel));
+            drop(package.tensors.with(|source| crate::ahead::read_ahead(&names, source, maps, &cancel)));
         }
         let mut info = loaded.info(&package);
         info.fallback = fallback;

@@ -59,6 +59,7 @@ const MAY_DO: &[(&str, &str, &str)] = &[
         "Instant::now",
         "which of two kernels is faster, when a device is opened",
     ),
+    ("crates/puna/src/ahead.rs", "Instant::now", "pages that come too fast for a disk are in memory"),
     (
         "crates/puna/src/generation.rs",
         "Instant::now",

@@ -1,9 +1,10 @@
 //! Reading a GGUF header: counts, keys and values, then the tensor table.
 
+use super::strings::StringBytes;
 use super::{
     ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, Gguf, MAGIC, Metadata, Strings, Value, ValueType, tensors,
 };
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, not_utf8};
 use crate::error::{ErrorKind, FormatError, Quoted, reserve_exact, try_string};
 use crate::{Limits, Result, Source};
 use alloc::vec::Vec;
@@ -186,14 +187,24 @@ fn elements<T, const N: usize>(
 
 fn strings(cursor: &mut Cursor<'_>, n: usize, what: Arguments<'_>) -> Result<Strings> {
     let limit = cursor.limits().string_bytes;
-    let mut strings = Strings::with_capacity(n, what)?;
+    let mut strings = StringBytes::with_capacity(n, what)?;
+    let first = cursor.offset();
     for i in 0..n {
         let at = cursor.offset();
         let what = format_args!("element {i} of {what}");
-        let s = cursor.str(limit, what)?;
-        let len = s.len() as u64;
-        strings.push(s).map_err(|e| e.at(at))?;
+        let bytes = cursor.str_bytes(limit, what)?;
+        let len = bytes.len() as u64;
+        strings.push(bytes).map_err(|e| e.at(at))?;
         cursor.spend(len, what)?;
     }
-    Ok(strings)
+    // One by one they would take several times as long.
+    strings.into_strings().map_err(|bytes| {
+        let bad = bytes.iter().enumerate().find_map(|(i, s)| Some((i, s, core::str::from_utf8(s).err()?)));
+        let Some((i, s, e)) = bad else {
+            return FormatError::new(ErrorKind::Utf8, what, "UTF-8", "other bytes").at(first);
+        };
+        let before: u64 = bytes.iter().take(i).map(|s| 8 + s.len() as u64).sum();
+        let at = first + before + 8 + e.valid_up_to() as u64;
+        not_utf8(s, e, format_args!("element {i} of {what}")).at(at)
+    })
 }

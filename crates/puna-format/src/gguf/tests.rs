@@ -43,6 +43,21 @@ fn one_of_each() -> Metadata {
     m
 }
 
+/// All strings of an array are checked at once, and the error is still that of the first bad one.
+#[test]
+fn a_character_in_two_strings_is_refused() {
+    let mut metadata = Metadata::new();
+    metadata.set("a", Strings::from_strs(["\u{e9}", "ab", "cd"]).unwrap());
+    let mut file = GgufWriter::with_metadata(metadata).start(Vec::new()).unwrap().finish().unwrap();
+    let at = file.windows(2).position(|pair| pair == b"ab").unwrap();
+    (file[at + 1], file[at + 10]) = (0xC3, 0xA9);
+    let error = Gguf::read(&file[..], &Limits::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Utf8);
+    let text = error.to_string();
+    assert!(text.contains("element 1 of key \"a\"") && text.contains("0xc3 after \"a\""), "{text}");
+    assert_eq!(error.offset(), Some(at as u64 + 1));
+}
+
 #[test]
 fn every_value_type_survives() {
     let metadata = one_of_each();

@@ -112,6 +112,9 @@ impl Bpe {
 
     /// Makes the tables now, unless they are there.
     pub(super) fn prepare(&self) -> Result<(), TextError> {
+        if let Form::ByteLevel { splitter, .. } = &self.form {
+            splitter.prepare()?;
+        }
         match &self.tables {
             Tables::Own(merger) => merger.prepare(),
             Tables::Crate(_) => Ok(()),

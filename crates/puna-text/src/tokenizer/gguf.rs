@@ -7,6 +7,7 @@ use super::bpe::{Bpe, Form, META_SPACE, Prefix};
 use super::merge::Merges;
 use super::split::{self, Splitter};
 use super::spm::Spm;
+use super::str_list::StrList;
 use super::vocab::{self, Kind, Texts, TokenTable, Vocabulary};
 use super::{Engine, Parts, byte_level, byte_token};
 use crate::{TextError, special};
@@ -23,9 +24,9 @@ pub struct GgufVocab<'a> {
     /// `pre`; empty if absent.
     pub pre: &'a str,
     /// `tokens`, by id.
-    pub tokens: &'a [&'a str],
+    pub tokens: StrList<'a>,
     /// `merges`, "left right", the most urgent first.
-    pub merges: &'a [&'a str],
+    pub merges: StrList<'a>,
     /// `token_type`, by id (1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte); empty if absent.
     pub token_types: &'a [i32],
     /// `scores`, by id.
@@ -125,10 +126,10 @@ pub(super) fn read(vocab: &GgufVocab<'_>) -> Result<Parts, TextError> {
         .collect::<Result<_, _>>()?;
 
     let mut added = Vec::new();
-    for ((id, text), kind) in (0u32..).zip(vocab.tokens).zip(&types) {
+    for ((id, text), kind) in (0u32..).zip(vocab.tokens.iter()).zip(&types) {
         if matches!(kind, Type::Special | Type::Added) {
             let special = *kind == Type::Special;
-            added.push(Added { text: Box::from(*text), id, special, lstrip: false, rstrip: false });
+            added.push(Added { text: Box::from(text), id, special, lstrip: false, rstrip: false });
         }
     }
     let (engine, table, adds_bos, meta_cuts) = match vocab.model {
@@ -153,17 +154,25 @@ pub(super) fn read(vocab: &GgufVocab<'_>) -> Result<Parts, TextError> {
 
 fn bytes_bpe(file: &GgufVocab<'_>, types: &[Type], pre: &Pre) -> Result<Bpe, TextError> {
     // Special tokens never come out of merges, so that no text can spell one.
-    let merged = || (0u32..).zip(file.tokens).zip(types).filter(|(_, kind)| **kind != Type::Special);
-    let tokens = Texts::new(merged().map(|((_, text), _)| *text))?;
-    let ids: Vec<u32> = merged().map(|((id, _), _)| id).collect();
+    let (mut tokens, mut ids, mut at) = (Texts::default(), Vec::new(), 0);
+    ids.try_reserve_exact(types.len()).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
+    for run in types.chunk_by(|a, b| (*a == Type::Special) == (*b == Type::Special)) {
+        let range = at..at + run.len();
+        at = range.end;
+        if run.first() != Some(&Type::Special) {
+            ids.extend(range.clone().map(|id| id as u32));
+            tokens.extend(file.tokens, range)?;
+        }
+    }
     if let Some((at, merge)) =
         file.merges.iter().enumerate().find(|(_, merge)| vocab::split_pair(merge).is_none())
     {
         let expected = "two tokens with a space between";
         return Err(TextError::malformed("merges", format!("merge {at}"), expected, merge));
     }
-    let merges = Texts::new(file.merges.iter().copied())?;
-    let splitter = Splitter::new(pre.patterns)?;
+    let mut merges = Texts::default();
+    merges.extend(file.merges, 0..file.merges.len())?;
+    let splitter = Splitter::known(pre.patterns);
     let form =
         Form::ByteLevel { splitter, compose: false, prefix_space: file.add_space_prefix.unwrap_or(false) };
     // Looking up two tokens for each merge takes longer than all else that is done to load a model from the page cache.
@@ -210,7 +219,7 @@ fn sentence_piece(vocab: &GgufVocab<'_>, types: &[Type]) -> Result<Spm, TextErro
         }
         match kind {
             Type::Normal => {
-                if let Some((before, _)) = tokens.insert(Box::from(*text), (id, score)) {
+                if let Some((before, _)) = tokens.insert(Box::from(text), (id, score)) {
                     let at = format!("tokens {before} and {id}");
                     return Err(TextError::malformed(WHAT, at, "different texts", text));
                 }

@@ -11,6 +11,7 @@ mod merge;
 mod ranks;
 mod split;
 mod spm;
+mod str_list;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use std::{boxed::Box, string::String, vec::Vec};
 use added::{Added, AddedTokens};
 pub use gguf::GgufVocab;
 pub use hf_config::HfTokenizerConfig;
+pub use str_list::StrList;
 pub use tables::VocabTables;
 use vocab::{Kind, TokenTable};
 

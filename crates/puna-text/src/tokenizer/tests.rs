@@ -74,8 +74,8 @@ impl Owned {
             architecture: "llama",
             model: self.model,
             pre: self.pre,
-            tokens: &tokens,
-            merges: &self.merges,
+            tokens: StrList::Each(&tokens),
+            merges: StrList::Each(&self.merges),
             token_types: &self.types,
             scores: self.scores.as_deref(),
             bos: self.bos,
@@ -232,8 +232,8 @@ fn one_merge_for_each_token_is_all_of_rank_merging() {
         let merged = Tokenizer::from_gguf_parts(&GgufVocab {
             model: "gpt2",
             pre: "llama4",
-            tokens: &tokens,
-            merges: &merges,
+            tokens: StrList::Each(&tokens),
+            merges: StrList::Each(&merges),
             token_types: &tables.token_types,
             ..GgufVocab::default()
         })

@@ -1,5 +1,6 @@
 //! Tokens by id and by text, each in one arena, so that looking one up allocates nothing.
 
+use std::ops::Range;
 use std::{boxed::Box, format, string::String, vec::Vec};
 
 use ahash::RandomState;
@@ -7,6 +8,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::merge::Pair;
+use super::str_list::StrList;
 use crate::TextError;
 
 /// Most tokens a vocabulary may have.
@@ -91,16 +93,30 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    pub(super) fn new<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Result<Self, TextError> {
+    /// Adds strings of a list.
+    pub(super) fn extend(&mut self, list: StrList<'_>, range: Range<usize>) -> Result<(), TextError> {
         let memory = |_| TextError::OutOfMemory { what: "the vocabulary" };
-        let mut all = Self::default();
-        let bytes = texts.clone().fold(0usize, |n, text| n.saturating_add(text.len()));
-        all.text.try_reserve_exact(bytes).map_err(memory)?;
-        all.ends.try_reserve_exact(texts.clone().count()).map_err(memory)?;
-        for text in texts {
-            all.push(text)?;
-        }
-        Ok(all)
+        self.ends.try_reserve_exact(range.len()).map_err(memory)?;
+        let StrList::Joined { text, ends } = list else {
+            return range.filter_map(|i| list.get(i)).try_for_each(|text| self.push(text));
+        };
+        let start = range.start.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+        let ends = ends.get(range).unwrap_or_default();
+        let end = ends.last().copied().unwrap_or(start);
+        let text = text.get(start as usize..end as usize).unwrap_or_default();
+        let before = self.text_end(text.len())? - text.len() as u32;
+        self.text.try_reserve_exact(text.len()).map_err(memory)?;
+        self.text.push_str(text);
+        self.ends.extend(ends.iter().map(|end| end.wrapping_sub(start).wrapping_add(before)));
+        Ok(())
+    }
+
+    /// Where the text ends with so many bytes more.
+    fn text_end(&self, more: usize) -> Result<u32, TextError> {
+        let found = self.text.len().saturating_add(more);
+        let limit = u32::MAX as usize;
+        let too_large = |_| TextError::TooLarge { what: "bytes of a vocabulary", limit, found };
+        u32::try_from(found).map_err(too_large)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -114,14 +130,9 @@ impl Texts {
     }
 
     fn push(&mut self, text: &str) -> Result<(), TextError> {
+        let end = self.text_end(text.len())?;
         self.text.try_reserve(text.len()).map_err(|_| TextError::OutOfMemory { what: "the vocabulary" })?;
         self.text.push_str(text);
-        let limit = u32::MAX as usize;
-        let end = u32::try_from(self.text.len()).map_err(|_| TextError::TooLarge {
-            what: "bytes of a vocabulary",
-            limit,
-            found: self.text.len(),
-        })?;
         self.ends.push(end);
         Ok(())
     }

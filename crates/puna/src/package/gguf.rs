@@ -61,6 +61,7 @@ pub(crate) fn tokenizer(
     metadata: &puna_format::gguf::Metadata,
 ) -> Result<Option<puna_text::Tokenizer>, Error> {
     use puna_format::gguf::{FromValue, Strings};
+    use puna_text::StrList;
     const PREFIX: &str = "tokenizer.ggml.";
     fn find<'a, T: FromValue<'a>>(
         metadata: &'a puna_format::gguf::Metadata,
@@ -68,8 +69,8 @@ pub(crate) fn tokenizer(
     ) -> Result<Option<T>, Error> {
         metadata.find::<T>(&(String::from(PREFIX) + name)).lift()
     }
-    fn strings(found: Option<&Strings>) -> Vec<&str> {
-        found.map(|s| s.iter().collect()).unwrap_or_default()
+    fn strings(found: Option<&Strings>) -> StrList<'_> {
+        found.map(Strings::parts).map(|(text, ends)| StrList::Joined { text, ends }).unwrap_or_default()
     }
     let Some(model) = find::<&str>(metadata, "model")?.filter(|model| *model != "none") else {
         return Ok(None);
@@ -82,8 +83,8 @@ pub(crate) fn tokenizer(
         architecture: metadata.find("general.architecture").lift()?.unwrap_or_default(),
         model,
         pre: find(metadata, "pre")?.unwrap_or_default(),
-        tokens: &tokens,
-        merges: &merges,
+        tokens,
+        merges,
         token_types: &token_types,
         scores: scores.as_deref(),
         bos: find(metadata, "bos_token_id")?,

@@ -243,6 +243,9 @@ pub(crate) struct Watch<'a> {
     /// Files that were mapped.
     #[cfg(feature = "std")]
     maps: std::sync::Mutex<Vec<crate::map::Map>>,
+    /// What is being read ahead, until all else is opened.
+    #[cfg(all(feature = "std", unix))]
+    opening: std::sync::Mutex<Option<crate::ahead::Opening>>,
 }
 
 impl<'a> Watch<'a> {
@@ -254,6 +257,8 @@ impl<'a> Watch<'a> {
             ahead: false,
             #[cfg(feature = "std")]
             maps: std::sync::Mutex::default(),
+            #[cfg(all(feature = "std", unix))]
+            opening: std::sync::Mutex::default(),
         }
     }
 
@@ -282,8 +287,10 @@ impl<'a> Watch<'a> {
         if let Ok(maps) = self.maps.lock() {
             #[cfg(target_os = "linux")]
             crate::ahead::large_pages(names, source, &maps);
-            if self.ahead {
-                crate::ahead::read_ahead(names, source, &maps, &self.cancel);
+            if self.ahead
+                && let Ok(mut opening) = self.opening.lock()
+            {
+                *opening = Some(crate::ahead::read_ahead(names, source, &maps, &self.cancel));
             }
         }
         #[cfg(not(unix))]

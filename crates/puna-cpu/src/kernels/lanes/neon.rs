@@ -2,7 +2,7 @@
 //!
 //! The thirty-two registers are the sixteen of 256 bits that [`narrow`](crate::kernels::narrow) is written for. Bytes are
 //! multiplied signed by signed, to 16 bits, so activations lose the 128 that was added to them and sums start at nothing.
-//! No processor at hand has these instructions: the kernels have run on emulated ones (`tests/isas`), never been timed.
+//! No processor at hand has these instructions: the kernels have run on emulated ones (`cargo xtask arm`), never been timed.
 
 use super::{Kernel, Lanes, Portable};
 use crate::isa::Neon;
