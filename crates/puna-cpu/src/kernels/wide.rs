@@ -44,6 +44,8 @@ use core::ops::Range;
 
 /// Outputs of a slab.
 const OUTS: usize = 64;
+/// Those of a slab for as many rows as pass all groups of outputs at a time, or fewer: their weights stay in the first-level cache.
+const FEW_OUTS: usize = 16;
 /// Steps of a slab.
 const STEPS: usize = 24;
 /// Cache lines of weights that are asked for with every step of a few rows.
@@ -76,10 +78,11 @@ pub(crate) fn product<B: Block>(
     tile: &mut [f32],
 ) {
     let n_steps = x.n_in / 32;
+    let n_outs = if x.n_rows <= panel::ROWS { FEW_OUTS } else { OUTS };
     for slab in chunks(0..n_steps, STEPS) {
-        for part in chunks(outs.clone(), OUTS) {
+        for part in chunks(outs.clone(), n_outs) {
             let bytes = |step| step / B::STEPS * B::BYTES;
-            let ahead = Ahead::after(w, (&outs, &part), (&slab, n_steps), (OUTS, STEPS), bytes);
+            let ahead = Ahead::after(w, (&outs, &part), (&slab, n_steps), (n_outs, STEPS), bytes);
             kernels.enter_avx2(Unpack::<B, _>::new(w, &part, &slab, Columns(&mut *scratch)));
             kernels.enter_avx2(Multiply {
                 x,

@@ -124,7 +124,7 @@ impl Kernels {
         macro_rules! by_format {
             ($($format:ident),*) => {
                 match dtype {
-                    $(DType::$format => self.block_form::<blocks::$format>(n_rows),)*
+                    $(DType::$format => self.block_form::<blocks::$format>(n_rows <= self.few_rows(dtype)),)*
                     _ if pairs => Form::Bf16,
                     _ => Form::F32,
                 }
@@ -133,8 +133,32 @@ impl Kernels {
         block_formats!(by_format)
     }
 
-    fn block_form<B: Block>(&self, n_rows: usize) -> Form {
-        match (n_rows <= FEW_ROWS, B::STEPS) {
+    /// Up to this many rows multiply weights of this format as they are unpacked, instead of after it.
+    ///
+    /// One thread of a Zen 3, three and four rows as few and as many, GOP/s (`roofline --rows 3,4`, the best of three runs): Q3_K
+    /// 53, 69 and 61, 71; Q4_K 65, 77 and 78, 93; Q5_K 60, 76 and 65, 78; Q5_0 54, 63 and 69, 79; Q5_1 48, 57 and 64, 77; IQ4_XS
+    /// 41, 57 and 48, 58; MXFP4 62, 68 and 75, 91; TQ2_0 86, 99 and 97, 112; IQ3_S 21, 38 and 29, 37. With two rows all are
+    /// faster as few, with three and four the others too, or the same.
+    fn few_rows(&self, dtype: DType) -> usize {
+        match (self.isa, dtype) {
+            (
+                Isa::Avx2(_),
+                DType::Q3_K
+                | DType::Q4_K
+                | DType::Q5_K
+                | DType::Q5_0
+                | DType::Q5_1
+                | DType::IQ4_XS
+                | DType::MXFP4
+                | DType::TQ2_0
+                | DType::IQ3_S,
+            ) => 2,
+            _ => FEW_ROWS,
+        }
+    }
+
+    fn block_form<B: Block>(&self, few: bool) -> Form {
+        match (few, B::STEPS) {
             (true, 1) => Form::Q8,
             (true, _) => Form::Q8K,
             (false, _) => Form::Steps { wide: self.wide(B::Shape::LIMIT) },

@@ -17,10 +17,15 @@ impl Columns for Avx2 {
     columns_as_vectors! {}
 
     #[inline(always)]
-    fn tstart(self, codes: &[__m256i]) -> __m256i {
+    fn tstart(self, limit: i32, codes: &[__m256i]) -> __m256i {
+        // Codes that fit in a byte together are multiplied together.
         let mut sums = self.splat8(0);
-        for codes in codes {
-            sums = v!(_mm256_sub_epi16(sums, _mm256_maddubs_epi16(_mm256_set1_epi8(-128), *codes)));
+        for codes in codes.chunks(if limit <= 16 { 4 } else { 2 }) {
+            let mut bytes = self.splat8(0);
+            for codes in codes {
+                bytes = v!(_mm256_add_epi8(bytes, *codes));
+            }
+            sums = v!(_mm256_sub_epi16(sums, _mm256_maddubs_epi16(_mm256_set1_epi8(-128), bytes)));
         }
         sums
     }
@@ -52,7 +57,7 @@ impl Columns for AvxVnni {
     }
 
     #[inline(always)]
-    fn tstart(self, codes: &[__m256i]) -> __m256i {
+    fn tstart(self, _: i32, codes: &[__m256i]) -> __m256i {
         let mut sums = self.splat8(0);
         for codes in codes {
             sums = self.tadd_bytes(128, sums, *codes, 0x8080_8080);

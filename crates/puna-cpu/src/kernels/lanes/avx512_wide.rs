@@ -55,7 +55,7 @@ impl Columns for Avx512 {
         v!(_mm512_storeu_si512(to.as_mut_ptr().cast(), a))
     }
     #[inline(always)]
-    fn tstart(self, codes: &[__m512i]) -> __m512i {
+    fn tstart(self, _: i32, codes: &[__m512i]) -> __m512i {
         let mut sums = self.tzero();
         for codes in codes {
             sums = self.tadd_bytes(128, sums, *codes, 0x8080_8080);

@@ -16,8 +16,9 @@ pub(crate) trait Columns: Lanes {
         self.tstore(a, to);
     }
     /// What sums of [`Lanes::tadd_bytes`] must begin with, so that the 128 that was added to activations does not count: minus
-    /// 128 times the sum of all bytes of a lane of `codes`; or nothing where that takes the 128 off.
-    fn tstart(self, codes: &[Self::T]) -> Self::T;
+    /// 128 times the sum of all bytes of a lane of `codes`, none of which is larger than `limit` or smaller than its negative; or
+    /// nothing where that takes the 128 off.
+    fn tstart(self, limit: i32, codes: &[Self::T]) -> Self::T;
     fn tsplat8(self, value: i8) -> Self::T;
     fn tand(self, a: Self::T, b: Self::T) -> Self::T;
     fn tor(self, a: Self::T, b: Self::T) -> Self::T;

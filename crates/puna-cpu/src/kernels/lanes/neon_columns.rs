@@ -37,7 +37,7 @@ impl Columns for Neon {
         self.store(apart, to);
     }
     #[inline(always)]
-    fn tstart(self, _: &[V]) -> V {
+    fn tstart(self, _: i32, _: &[V]) -> V {
         self.splat8(0)
     }
     #[inline(always)]
@@ -61,7 +61,7 @@ impl Columns for NeonDot {
     columns_as_vectors! {}
 
     as_base! {
-        tstart(codes: &[V]) -> V;
+        tstart(limit: i32, codes: &[V]) -> V;
         tbyte(a: V, i: usize) -> V;
         gwords(a: V, high: bool) -> F;
     }

@@ -64,7 +64,7 @@ impl Columns for Portable {
         to[..16].copy_from_slice(&a.map(i32::cast_unsigned));
     }
     #[inline]
-    fn tstart(self, codes: &[T]) -> T {
+    fn tstart(self, _: i32, codes: &[T]) -> T {
         let sums = codes.iter().fold([0; 16], |sums, codes| self.tadd_bytes(128, sums, *codes, 0x8080_8080));
         sums.map(i32::wrapping_neg)
     }

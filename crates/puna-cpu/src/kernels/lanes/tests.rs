@@ -241,7 +241,7 @@ impl Kernel for Codes<'_> {
             *all = l.tload(&bytemuck::cast::<_, [u32; 16]>([*codes; 2]));
             panel.chunks_exact_mut(L::LANES).for_each(|to| l.tstore_codes(*all, to));
         }
-        let start = l.tstart(&all[..codes.len()]);
+        let start = l.tstart(limit, &all[..codes.len()]);
         let x: [u8; 32] = core::array::from_fn(|i| x.get(i).map_or(128, |x| *x as u8 ^ 0x80));
         let mut sums = [[start; 2]; 2];
         for (j, w) in panel.chunks_exact(width).take(codes.len()).enumerate() {
