@@ -1,5 +1,9 @@
 //! What the processor can do, as tokens that only a run-time check can make.
 
+mod amx;
+
+pub use amx::Amx;
+
 use alloc::vec::Vec;
 
 /// Proof that this processor has AVX2, FMA and F16C.
@@ -41,6 +45,8 @@ pub enum Isa {
     AvxVnni(AvxVnni),
     /// 512-bit vectors with 8-bit dot products, and with dot products of BF16 pairs where there is a second proof.
     Avx512(Avx512, Option<Avx512Bf16>),
+    /// The same, and tiles of BF16 pairs for products with many rows.
+    Amx(Amx),
     /// 128-bit vectors of AArch64.
     Neon(Neon),
     /// The same with 8-bit dot products.
@@ -136,8 +142,12 @@ impl NeonDot {
 }
 
 impl Isa {
-    /// The best instruction set of this processor. Without `std`, the best one that the target promises.
+    /// The best instruction set of this processor. Without `std`, the best one that the target promises. This may ask the
+    /// system for tiles, see [`Amx::new`].
     pub fn detect() -> Self {
+        if let Some(amx) = Amx::new() {
+            return Isa::Amx(amx);
+        }
         if let Some(avx512) = Avx512::new() {
             return Isa::Avx512(avx512, Avx512Bf16::new());
         }
@@ -162,6 +172,7 @@ impl Isa {
             all.push(Isa::Avx512(avx512, None));
             all.extend(Avx512Bf16::new().map(|bf16| Isa::Avx512(avx512, Some(bf16))));
         }
+        all.extend(Amx::new().map(Isa::Amx));
         all.extend(Neon::new().map(Isa::Neon));
         all.extend(NeonDot::new().map(Isa::NeonDot));
         all
@@ -175,6 +186,7 @@ impl Isa {
             Isa::AvxVnni(_) => "avx-vnni",
             Isa::Avx512(_, None) => "avx512",
             Isa::Avx512(_, Some(_)) => "avx512 bf16",
+            Isa::Amx(_) => "amx",
             Isa::Neon(_) => "neon",
             Isa::NeonDot(_) => "neon dotprod",
         }

@@ -91,6 +91,11 @@ impl<'a> Ahead<'a> {
         Self::new(w, first..first + n_outs, bytes(start)..bytes(n.min(start + depth)))
     }
 
+    /// No weights.
+    pub(crate) fn nothing(w: MatRef<'a>) -> Self {
+        Self::new(w, 0..0, 0..0)
+    }
+
     /// Those of these outputs, as far as there are such, within these bytes of each.
     fn new(w: MatRef<'a>, outs: Range<usize>, bytes: Range<usize>) -> Self {
         let outs = outs.start.min(w.mat.n_out)..outs.end.min(w.mat.n_out);

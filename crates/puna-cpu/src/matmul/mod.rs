@@ -5,7 +5,7 @@ mod pack;
 pub use pack::{Form, Packed};
 pub(crate) use pack::{Plane, Q8Row, STEP, WIDE_STEP};
 
-use crate::isa::{Avx512Bf16, Isa};
+use crate::isa::{Amx, Avx512Bf16, Isa};
 use crate::kernels::blocks::{self, Block, Shape};
 use crate::kernels::dot::{Dot, FEW_ROWS};
 use crate::kernels::float::{self, FloatScratch};
@@ -28,12 +28,17 @@ macro_rules! block_formats {
         )
     };
 }
+pub(crate) use block_formats;
+
+/// From this many rows on, tiles multiply weights of block formats.
+const TILE_ROWS: usize = 12;
 
 /// What kernels may do to activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Activations {
-    /// Quantise them to 8 bits for block formats; round them to BF16 for BF16 weights where that is fast.
+    /// Quantise them to 8 bits for block formats; round them to BF16 for BF16 weights where that is fast, and with tiles for all
+    /// formats when there are many rows.
     #[default]
     Auto,
     /// Leave them as they are, for any weight format. Block formats are then expanded by the scalar reference, which is
@@ -101,15 +106,17 @@ impl Kernels {
     /// What multiplies this format, for reports.
     pub fn name(&self, dtype: DType) -> &'static str {
         match (self.form(dtype, Layout::OutIn, 1), self.isa) {
+            (Form::Bf16, Isa::Amx(_)) => "avx512 bf16 dot, amx tiles",
             (Form::Bf16, _) => "avx512 bf16 dot",
             (Form::F32, Isa::Scalar) => "scalar f32",
             (Form::F32, Isa::Avx2(_) | Isa::AvxVnni(_)) => "avx2 f32 fma",
-            (Form::F32, Isa::Avx512(..)) => "avx512 f32 fma",
+            (Form::F32, Isa::Avx512(..) | Isa::Amx(_)) => "avx512 f32 fma",
             (Form::F32, Isa::Neon(_) | Isa::NeonDot(_)) => "neon f32 fma",
             (_, Isa::Scalar) => "scalar int8 dot",
             (_, Isa::Avx2(_)) => "avx2 int8 dot",
             (_, Isa::AvxVnni(_)) => "avx-vnni int8 dot",
             (_, Isa::Avx512(..)) => "avx512 vnni int8 dot",
+            (_, Isa::Amx(_)) => "avx512 vnni int8 dot, amx bf16 tiles",
             (_, Isa::Neon(_)) => "neon int8 dot",
             (_, Isa::NeonDot(_)) => "neon dotprod int8 dot",
         }
@@ -120,6 +127,9 @@ impl Kernels {
         let pairs = dtype == DType::BF16 && layout == Layout::OutIn && self.avx512_bf16().is_some();
         if self.activations == Activations::F32 {
             return Form::F32;
+        }
+        if self.amx().is_some() && layout == Layout::OutIn && n_rows >= TILE_ROWS && !dtype.is_plain() {
+            return Form::Bf16;
         }
         macro_rules! by_format {
             ($($format:ident),*) => {
@@ -186,8 +196,8 @@ impl Kernels {
 
     /// `tile[r * outs.len() + (o - outs.start)] = sum_i x[r][i] * w[o][i] * scale[o]` for every row `r` of `x` and
     /// every `o` in `outs`. `x` must have the [`form`](Self::form) that the weights take of any number of rows, or
-    /// [`Form::F32`], or for [`Layout::OutIn`] weights in BF16 [`Form::Bf16`], which is slow where the processor has no
-    /// instructions for it.
+    /// [`Form::F32`], or for [`Layout::OutIn`] weights in BF16 or a block format [`Form::Bf16`], which is slow where the
+    /// processor has no instructions for it. Weights of block formats are rounded to BF16 then.
     ///
     /// A value does not depend on the range it was computed in, nor on which rows it was computed with, but may
     /// differ in rounding from form to form, and between few rows and many.
@@ -272,6 +282,15 @@ impl Kernels {
     pub(crate) fn avx512_bf16(&self) -> Option<Avx512Bf16> {
         match self.isa {
             Isa::Avx512(_, bf16) => bf16,
+            Isa::Amx(Amx(bf16)) => Some(bf16),
+            _ => None,
+        }
+    }
+
+    /// The proof that tiles can be had.
+    pub(crate) fn amx(&self) -> Option<Amx> {
+        match self.isa {
+            Isa::Amx(amx) => Some(amx),
             _ => None,
         }
     }
@@ -294,7 +313,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni(lanes) => lanes.enter(kernel),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(lanes, _) => lanes.enter(kernel),
+            Isa::Avx512(lanes, _) | Isa::Amx(Amx(Avx512Bf16(lanes))) => lanes.enter(kernel),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Isa::Neon(lanes) => lanes.enter(kernel),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]

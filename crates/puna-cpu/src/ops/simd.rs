@@ -4,7 +4,7 @@
 
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2, Avx512, AvxVnni};
+use crate::isa::{Amx, Avx2, Avx512, Avx512Bf16, AvxVnni};
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 use crate::isa::{Neon, NeonDot};
 use half::f16;
@@ -98,7 +98,7 @@ pub(crate) fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
             unsafe { enter(proof, kernel) }
         }
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(proof, _) => {
+        Isa::Avx512(proof, _) | Isa::Amx(Amx(Avx512Bf16(proof))) => {
             #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
             fn enter<K: Kernel>(proof: Avx512, kernel: K) -> K::Out {
                 kernel.run(proof)

@@ -9,10 +9,11 @@ mod pairs;
 mod source;
 mod stream;
 
+use super::blocks;
 use super::panel::{Multiply, Strided};
 use super::slab::{chunks, filled};
 use crate::buffers::Line;
-use crate::matmul::{Form, Kernels, MatRef, Packed};
+use crate::matmul::{Form, Kernels, MatRef, Packed, block_formats};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -64,16 +65,22 @@ impl Product<'_> {
             };
         }
         use in_out::product as in_out;
-        use out_in::{blocks, product as out_in};
+        use out_in::{blocks as expanded, product as out_in};
         if self.x.form == Form::Bf16 {
-            return match (self.w.mat.dtype, self.w.mat.layout) {
-                (DType::BF16, Layout::OutIn) => pairs::product(kernels, self),
-                // No other weights meet such activations.
-                _ => self.tile.fill(f32::NAN),
-            };
+            macro_rules! by_format {
+                ($($format:ident),*) => {
+                    match (self.w.mat.dtype, self.w.mat.layout) {
+                        (DType::BF16, Layout::OutIn) => pairs::product(kernels, self),
+                        $((DType::$format, Layout::OutIn) => pairs::blocks::<blocks::$format>(kernels, self),)*
+                        // No other weights meet such activations.
+                        _ => self.tile.fill(f32::NAN),
+                    }
+                };
+            }
+            return block_formats!(by_format);
         }
         match self.w.mat.layout {
-            Layout::OutIn => plain!(out_in, blocks),
+            Layout::OutIn => plain!(out_in, expanded),
             // No other such weights are let in.
             Layout::InOut => plain!(in_out, |_, p: Self| p.tile.fill(f32::NAN)),
         }

@@ -46,6 +46,19 @@ impl Columns for Avx2 {
             _mm256_cvtph_ps(_mm256_castsi256_si128(packed))
         })
     }
+    #[inline(always)]
+    fn gone_nan(self, a: __m256) -> __m256 {
+        v!(_mm256_blendv_ps(a, _mm256_set1_ps(f32::NAN), _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)))
+    }
+    #[inline(always)]
+    fn tbf16_pairs(self, low: __m256, high: __m256) -> __m256i {
+        v!({
+            let half = _mm256_set1_epi32(0x8000);
+            let low = _mm256_srli_epi32::<16>(_mm256_add_epi32(_mm256_castps_si256(low), half));
+            let high = _mm256_add_epi32(_mm256_castps_si256(high), half);
+            _mm256_blend_epi16::<0b1010_1010>(low, high)
+        })
+    }
 }
 
 impl Columns for AvxVnni {
@@ -54,6 +67,8 @@ impl Columns for AvxVnni {
     as_base! {
         tbyte(a: __m256i, i: usize) -> __m256i;
         gwords(a: __m256i, high: bool) -> __m256;
+        gone_nan(a: __m256) -> __m256;
+        tbf16_pairs(low: __m256, high: __m256) -> __m256i;
     }
 
     #[inline(always)]

@@ -99,6 +99,20 @@ impl Columns for Avx512 {
         })
     }
     #[inline(always)]
+    fn gone_nan(self, a: __m512) -> __m512 {
+        v!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a, _mm512_set1_ps(f32::NAN)))
+    }
+    #[inline(always)]
+    fn tbf16_pairs(self, low: __m512, high: __m512) -> __m512i {
+        v!({
+            let half = _mm512_set1_epi32(0x8000);
+            let low = _mm512_srli_epi32::<16>(_mm512_add_epi32(_mm512_castps_si512(low), half));
+            let high = _mm512_add_epi32(_mm512_castps_si512(high), half);
+            // Bits of `high` where the mask has ones, else those of `low`.
+            _mm512_ternarylogic_epi32::<0b1101_1000>(low, high, _mm512_set1_epi32(0xFFFF_0000u32 as i32))
+        })
+    }
+    #[inline(always)]
     fn tdown(self, a: __m512i, bits: usize) -> __m512i {
         self.tshr16(a, [bits as u16; 4])
     }

@@ -36,6 +36,11 @@ pub(crate) trait Columns: Lanes {
     fn tlookup(self, table: &[u8; 16], index: Self::T) -> Self::T;
     /// The F16 in the low half of each 32-bit lane, or in the high one, widened.
     fn gwords(self, a: Self::T, high: bool) -> Self::G;
+    /// `a`, but for NaNs, of which there is one: rounding it does not overflow.
+    fn gone_nan(self, a: Self::G) -> Self::G;
+    /// `low` in the low half of each 32-bit lane and `high` in the other, rounded to the nearest BF16, ties away from zero. NaNs
+    /// must have come through [`gone_nan`](Self::gone_nan).
+    fn tbf16_pairs(self, low: Self::G, high: Self::G) -> Self::T;
 }
 
 /// For four bits from bit `4 * four` of each 32-bit lane on: the byte that they are in, in all bytes of the lane, and these bits,

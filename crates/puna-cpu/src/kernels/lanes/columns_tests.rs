@@ -34,6 +34,15 @@ pub(super) fn all<C: Columns>(l: C, bytes: &[[u8; 64]; 3], out: &mut Results) {
     for v in l.twiden_bytes(a) {
         put("twiden_bytes", v);
     }
+    let floats = |i: usize| l.to_g(l.tbyte(a, i));
+    put(
+        "tbf16_pairs",
+        l.tbf16_pairs(l.gmul(floats(0), l.gsplat(0.37)), l.gmul(floats(3), l.gsplat(-1e3 / 3.0))),
+    );
+    put(
+        "tbf16_pairs",
+        l.tbf16_pairs(l.gsplat(f32::INFINITY), l.gone_nan(l.gsplat(f32::from_bits(0x7FFF_FFFF)))),
+    );
     put("tlookup", l.tlookup(bytes[1].first_chunk().unwrap(), l.tand(a, l.tsplat8(15))));
     let mut put = |name, v: C::G| {
         let mut to = vec![0.0; C::LANES];

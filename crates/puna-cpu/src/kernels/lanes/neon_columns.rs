@@ -21,6 +21,19 @@ macro_rules! halves {
         };
         Two(low, high)
     }};
+    ($a:ident, $b:ident, $half:expr) => {{
+        // SAFETY: the same.
+        let low = unsafe {
+            let ($a, $b) = ($a.0, $b.0);
+            $half
+        };
+        // SAFETY: the same.
+        let high = unsafe {
+            let ($a, $b) = ($a.1, $b.1);
+            $half
+        };
+        Two(low, high)
+    }};
 }
 
 impl Columns for Neon {
@@ -55,6 +68,19 @@ impl Columns for Neon {
             vcvt_f32_f16(vreinterpret_f16_u16(half))
         })
     }
+    #[inline(always)]
+    fn gone_nan(self, a: F) -> F {
+        halves!(a, vbslq_f32(vceqq_f32(a, a), a, vdupq_n_f32(f32::NAN)))
+    }
+    #[inline(always)]
+    fn tbf16_pairs(self, low: F, high: F) -> V {
+        halves!(low, high, {
+            let half = vdupq_n_u32(0x8000);
+            let low = vshrq_n_u32::<16>(vaddq_u32(vreinterpretq_u32_f32(low), half));
+            let high = vaddq_u32(vreinterpretq_u32_f32(high), half);
+            vreinterpretq_u8_u32(vbslq_u32(vdupq_n_u32(0xFFFF), low, high))
+        })
+    }
 }
 
 impl Columns for NeonDot {
@@ -64,5 +90,7 @@ impl Columns for NeonDot {
         tstart(limit: i32, codes: &[V]) -> V;
         tbyte(a: V, i: usize) -> V;
         gwords(a: V, high: bool) -> F;
+        gone_nan(a: F) -> F;
+        tbf16_pairs(low: F, high: F) -> V;
     }
 }

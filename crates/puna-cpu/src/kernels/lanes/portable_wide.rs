@@ -98,6 +98,15 @@ impl Columns for Portable {
         a.map(|a| f16::from_bits((if high { a >> 16 } else { a }) as u16).to_f32())
     }
     #[inline]
+    fn gone_nan(self, a: [f32; 16]) -> [f32; 16] {
+        a.map(|a| if a.is_nan() { f32::NAN } else { a })
+    }
+    #[inline]
+    fn tbf16_pairs(self, low: [f32; 16], high: [f32; 16]) -> T {
+        let half = |a: f32| a.to_bits().wrapping_add(0x8000);
+        core::array::from_fn(|i| (half(low[i]) >> 16 | half(high[i]) & 0xFFFF_0000) as i32)
+    }
+    #[inline]
     fn tdown(self, a: T, bits: usize) -> T {
         self.tshr16(a, [bits as u16; 4])
     }

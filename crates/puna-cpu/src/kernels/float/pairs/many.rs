@@ -2,11 +2,10 @@
 //! outputs then, a weight for eight rows, and no sum has to be added up across lanes.
 //!
 //! Eight rows by two vectors are sixteen sums. If two of the instruction begin in a cycle and take six, twelve would just do;
-//! neither that nor the sizes of panels and blocks has been timed.
+//! neither that nor the sizes of panels and blocks has been timed on a Zen 5.
 
-use super::{Kernel, Pairs, Product, enter};
-use crate::kernels::lanes::columns::ROWS as COLUMNS;
-use crate::kernels::lanes::{Columns, Lanes};
+use super::{Kernel, Pairs, Product, enter, tiles};
+use crate::kernels::lanes::Lanes;
 use crate::kernels::panel::{self, MAX_WIDTH as WIDTH, load, store};
 use crate::kernels::slab::{Ahead, chunks};
 use crate::matmul::{Kernels, MatRef, Packed};
@@ -14,62 +13,83 @@ use core::ops::Range;
 
 /// Outputs of a panel.
 const OUTS: usize = 64;
-/// Inputs of a panel: a group of its outputs is 32 KiB then, the larger part of a first-level cache.
+/// Inputs of a panel, whole blocks of any format: a group of its outputs is 32 KiB then, the larger part of a first-level cache.
 const DEPTH: usize = 512;
 /// Words of a group of outputs.
-const GROUP: usize = DEPTH / 2 * WIDTH;
+pub(super) const GROUP: usize = DEPTH / 2 * WIDTH;
 /// Cache lines of weights that are asked for with every two pairs of a few rows: all of a panel before the fewest rows have
 /// passed.
 const AHEAD_LINES: usize = 2;
 /// Most rows of a block.
 const BLOCK: usize = 8;
 
+/// A panel to be filled.
+pub(super) struct Panel<'a> {
+    pub(super) w: MatRef<'a>,
+    pub(super) depth: &'a Range<usize>,
+    pub(super) outs: &'a Range<usize>,
+    /// `[OUTS / WIDTH][DEPTH / 2][WIDTH]` pairs.
+    pub(super) words: &'a mut [u32],
+    /// What to ask for meanwhile.
+    pub(super) ahead: &'a mut Ahead<'a>,
+}
+
+/// A way to make columns of weights.
+pub(super) trait Fill {
+    /// Where an input is in a row.
+    fn bytes(input: usize) -> usize;
+
+    /// Makes columns of the inputs `depth` of the outputs `outs`, and zeros up to whole steps of 32 inputs.
+    fn fill(kernels: &Kernels, panel: Panel<'_>);
+}
+
 /// The product of more than [`few::ROWS`](super::few::ROWS) rows.
-pub(super) fn product(kernels: &Kernels, p: Product<'_>) {
+pub(super) fn product<F: Fill>(kernels: &Kernels, p: Product<'_>) {
     let Product { w, x, outs, scratch, tile } = p;
     let n_in = w.mat.n_in;
     for depth in chunks(0..n_in, DEPTH) {
         for part in chunks(outs.clone(), OUTS) {
-            let ahead = Ahead::after(w, (&outs, &part), (&depth, n_in), (OUTS, DEPTH), |input| 2 * input);
-            enter(
-                kernels,
-                Many {
-                    w,
-                    x,
-                    depth: &depth,
-                    outs: &part,
-                    panel: bytemuck::cast_slice_mut(&mut scratch.panel),
-                    tile: &mut tile[part.start - outs.start..],
-                    stride: outs.len(),
-                    ahead,
-                },
-            );
+            let ahead = Ahead::after(w, (&outs, &part), (&depth, n_in), (OUTS, DEPTH), F::bytes);
+            // Tiles are multiplied sooner than a panel is filled, so it is asked for before.
+            let (mut filling, multiplying) =
+                if kernels.amx().is_some() { (ahead, Ahead::nothing(w)) } else { (Ahead::nothing(w), ahead) };
+            let words = bytemuck::cast_slice_mut(&mut scratch.panel);
+            F::fill(kernels, Panel { w, depth: &depth, outs: &part, words, ahead: &mut filling });
+            let many = Many {
+                x,
+                depth: &depth,
+                n_out: part.len(),
+                panel: bytemuck::cast_slice(&scratch.panel),
+                tile: &mut tile[part.start - outs.start..],
+                stride: outs.len(),
+                ahead: multiplying,
+            };
+            match kernels.amx() {
+                Some(amx) => tiles::multiply(amx, many),
+                None => enter(kernels, many),
+            }
         }
     }
 }
 
 /// The products of all rows with a panel.
-struct Many<'a> {
-    w: MatRef<'a>,
-    x: Packed<'a>,
-    depth: &'a Range<usize>,
-    outs: &'a Range<usize>,
+pub(super) struct Many<'a> {
+    pub(super) x: Packed<'a>,
+    pub(super) depth: &'a Range<usize>,
+    pub(super) n_out: usize,
     /// `[OUTS / WIDTH][DEPTH / 2][WIDTH]` pairs.
-    panel: &'a mut [u32],
-    /// Rows of `stride` values, of which those of `outs` are computed. They hold the sums of earlier inputs.
-    tile: &'a mut [f32],
-    stride: usize,
+    pub(super) panel: &'a [u32],
+    /// Rows of `stride` values, of which the first `n_out` are computed. They hold the sums of earlier inputs.
+    pub(super) tile: &'a mut [f32],
+    pub(super) stride: usize,
     ahead: Ahead<'a>,
 }
 
 impl Kernel for Many<'_> {
     #[inline(always)]
     fn run<P: Pairs>(mut self, p: P) {
-        for first in (0..self.outs.len()).step_by(COLUMNS) {
-            self.columns(p.lanes(), first);
-        }
         for rows in chunks(0..self.x.n_rows, panel::ROWS) {
-            for column in (0..self.outs.len()).step_by(WIDTH) {
+            for column in (0..self.n_out).step_by(WIDTH) {
                 let mut r = rows.start;
                 while r < rows.end {
                     // Blocks of about the same height: of few rows each has sums that wait for each other.
@@ -91,38 +111,6 @@ impl Kernel for Many<'_> {
 }
 
 impl Many<'_> {
-    /// Makes columns of the outputs `first .. first + 16` of the panel. Beyond the last output, its weights are repeated: nothing
-    /// reads their sums.
-    #[inline(always)]
-    fn columns<L: Columns>(&mut self, l: L, first: usize) {
-        let group = &mut self.panel[first / WIDTH * GROUP + first % WIDTH..];
-        let mut rows = [&[][..]; COLUMNS];
-        for (i, row) in rows.iter_mut().enumerate() {
-            let o = self.outs.start + (first + i).min(self.outs.len() - 1);
-            *row = &self.w.row(o)[2 * self.depth.start..2 * self.depth.end];
-        }
-        let n_whole = self.depth.len() / 32;
-        let mut whole: [&[[[u8; 16]; 4]]; COLUMNS] = [&[]; COLUMNS];
-        for (whole, row) in whole.iter_mut().zip(rows) {
-            *whole = &row.as_chunks().0.as_chunks().0[..n_whole];
-        }
-        for c in 0..n_whole {
-            let mut chunks = [&[[0; 16]; 4]; COLUMNS];
-            for (chunk, whole) in chunks.iter_mut().zip(whole) {
-                *chunk = &whole[c];
-            }
-            put(l, &chunks, &mut group[c * 16 * WIDTH..]);
-        }
-        if n_whole * 32 < self.depth.len() {
-            let mut last = [[[0; 16]; 4]; COLUMNS];
-            for (last, row) in last.iter_mut().zip(rows) {
-                let rest = &row[64 * n_whole..];
-                last.as_flattened_mut()[..rest.len()].copy_from_slice(rest);
-            }
-            put(l, &last.each_ref(), &mut group[n_whole * 16 * WIDTH..]);
-        }
-    }
-
     /// `N` rows from row `r` on by the outputs from `column` on. Returns `N`.
     #[inline(always)]
     fn block<P: Pairs, const N: usize>(&mut self, p: P, r: usize, column: usize) -> usize {
@@ -134,7 +122,7 @@ impl Many<'_> {
         for (i, row) in rows.iter_mut().enumerate() {
             *row = &self.x.row(r + i)[2 * self.depth.start..].as_chunks().0[..panel.len() / (2 * WIDTH)];
         }
-        let n_out = WIDTH.min(self.outs.len() - column);
+        let n_out = WIDTH.min(self.n_out - column);
         let mut sums = [[l.gsplat(0.0); 2]; N];
         if self.depth.start > 0 {
             for (i, sums) in sums.iter_mut().enumerate() {
@@ -160,20 +148,5 @@ impl Many<'_> {
             store(l, sums, &mut self.tile[(r + i) * self.stride + column..][..n_out]);
         }
         N
-    }
-}
-
-/// Sixteen pairs of sixteen rows become columns: pair `j` of row `i` is word `j * WIDTH + i`.
-#[inline(always)]
-fn put<L: Columns>(l: L, rows: &[&[[u8; 16]; 4]; COLUMNS], to: &mut [u32]) {
-    let mut lines = to.chunks_mut(WIDTH);
-    for quarter in 0..4 {
-        let mut at = [&[0; 16]; COLUMNS];
-        for (at, row) in at.iter_mut().zip(rows) {
-            *at = &row[quarter];
-        }
-        for (column, line) in l.tcolumns(at).into_iter().zip(&mut lines) {
-            l.tstore(column, line);
-        }
     }
 }

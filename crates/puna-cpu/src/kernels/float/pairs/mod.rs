@@ -1,21 +1,35 @@
-//! BF16 weights by activations rounded to BF16: products of pairs, which AVX-512 BF16 has an instruction for.
+//! Weights in BF16 by activations rounded to BF16: products of pairs, which AVX-512 BF16 has an instruction for, and AMX one for
+//! tiles of them.
 //!
-//! Few rows are multiplied by the weights as they come from memory, many by panels whose columns the weights become.
+//! Few rows are multiplied by the weights as they come from memory, many by panels whose columns the weights become. With AMX
+//! weights of block formats become such columns too.
 //!
 //! The kernels before, dot products of three rows by four over 768 inputs, reached on one thread of a Zen 5 249 GFLOP/s with
 //! 32 rows and 326 with 512, of 542, and decoded at 27 GB/s of 43.6: each took two or three additions across lanes for every
 //! hundred products, and no row of weights was read to its end. These have not been timed on such a processor yet.
 
+mod blocks;
 mod few;
 mod many;
+mod rows;
+mod tiles;
 
 use super::Product;
+use crate::kernels::blocks::Block;
 use crate::kernels::lanes::{Lanes, Portable, Wide};
 use crate::matmul::Kernels;
 
 /// The product of weights and activations in BF16, on the instructions of the processor or their emulation.
 pub(super) fn product(kernels: &Kernels, p: Product<'_>) {
-    if p.x.n_rows <= few::ROWS { enter(kernels, few::Few(p)) } else { many::product(kernels, p) }
+    match p.x.n_rows <= few::ROWS {
+        true => enter(kernels, few::Few(p)),
+        false => many::product::<rows::Rows>(kernels, p),
+    }
+}
+
+/// The product of weights of a block format, rounded to BF16, and such activations.
+pub(super) fn blocks<B: Block>(kernels: &Kernels, p: Product<'_>) {
+    many::product::<blocks::Blocks<B>>(kernels, p);
 }
 
 /// 16 pairs of BF16.
