@@ -67,9 +67,10 @@ pub(crate) fn print(threads: &[usize]) {
         };
         println!(
             "{{\"threads\": {threads}, \"read_gb_s\": {read:.1}, \"bytes_gop_s\": {}, \"bf16_gflop_s\": {}, \
-             \"f32_gflop_s\": {}}}",
+             \"tiles_gflop_s\": {}, \"f32_gflop_s\": {}}}",
             burst(&peak::byte_burst),
             burst(&peak::bf16_burst),
+            burst(&peak::tile_burst),
             burst(&|| Some(peak::float_burst()))
         );
     }

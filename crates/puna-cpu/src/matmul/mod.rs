@@ -30,15 +30,15 @@ macro_rules! block_formats {
 }
 pub(crate) use block_formats;
 
-/// From this many rows on, tiles multiply weights of block formats.
+/// From this many rows on, tiles multiply weights of block formats and of F16.
 const TILE_ROWS: usize = 12;
 
 /// What kernels may do to activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Activations {
-    /// Quantise them to 8 bits for block formats; round them to BF16 for BF16 weights where that is fast, and with tiles for all
-    /// formats when there are many rows.
+    /// Quantise them to 8 bits for block formats; round them to BF16 for BF16 weights where that is fast, and where there are
+    /// tiles, for rows of some number, for block formats and F16 too.
     #[default]
     Auto,
     /// Leave them as they are, for any weight format. Block formats are then expanded by the scalar reference, which is
@@ -106,9 +106,10 @@ impl Kernels {
     /// What multiplies this format, for reports.
     pub fn name(&self, dtype: DType) -> &'static str {
         match (self.form(dtype, Layout::OutIn, 1), self.isa) {
-            (Form::Bf16, Isa::Amx(_)) => "avx512 bf16 dot, amx tiles",
+            (Form::Bf16, Isa::Amx(_)) => "avx512 bf16 dot, amx bf16 tiles",
             (Form::Bf16, _) => "avx512 bf16 dot",
             (Form::F32, Isa::Scalar) => "scalar f32",
+            (Form::F32, Isa::Amx(_)) if dtype == DType::F16 => "avx512 f32 fma, amx bf16 tiles",
             (Form::F32, Isa::Avx2(_) | Isa::AvxVnni(_)) => "avx2 f32 fma",
             (Form::F32, Isa::Avx512(..) | Isa::Amx(_)) => "avx512 f32 fma",
             (Form::F32, Isa::Neon(_) | Isa::NeonDot(_)) => "neon f32 fma",
@@ -128,7 +129,8 @@ impl Kernels {
         if self.activations == Activations::F32 {
             return Form::F32;
         }
-        if self.amx().is_some() && layout == Layout::OutIn && n_rows >= TILE_ROWS && !dtype.is_plain() {
+        let tiles = self.amx().is_some() && layout == Layout::OutIn && n_rows >= TILE_ROWS;
+        if tiles && (dtype == DType::F16 || !dtype.is_plain()) {
             return Form::Bf16;
         }
         macro_rules! by_format {
@@ -196,8 +198,8 @@ impl Kernels {
 
     /// `tile[r * outs.len() + (o - outs.start)] = sum_i x[r][i] * w[o][i] * scale[o]` for every row `r` of `x` and
     /// every `o` in `outs`. `x` must have the [`form`](Self::form) that the weights take of any number of rows, or
-    /// [`Form::F32`], or for [`Layout::OutIn`] weights in BF16 or a block format [`Form::Bf16`], which is slow where the
-    /// processor has no instructions for it. Weights of block formats are rounded to BF16 then.
+    /// [`Form::F32`], or for [`Layout::OutIn`] weights in BF16, F16 or a block format [`Form::Bf16`], which is slow where the
+    /// processor has no instructions for it. Weights of other formats are rounded to BF16 then.
     ///
     /// A value does not depend on the range it was computed in, nor on which rows it was computed with, but may
     /// differ in rounding from form to form, and between few rows and many.

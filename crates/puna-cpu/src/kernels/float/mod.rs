@@ -71,6 +71,7 @@ impl Product<'_> {
                 ($($format:ident),*) => {
                     match (self.w.mat.dtype, self.w.mat.layout) {
                         (DType::BF16, Layout::OutIn) => pairs::product(kernels, self),
+                        (DType::F16, Layout::OutIn) => pairs::halves(kernels, self),
                         $((DType::$format, Layout::OutIn) => pairs::blocks::<blocks::$format>(kernels, self),)*
                         // No other weights meet such activations.
                         _ => self.tile.fill(f32::NAN),

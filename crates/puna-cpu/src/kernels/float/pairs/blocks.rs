@@ -1,7 +1,14 @@
 //! Weights of block formats become columns of BF16 pairs.
 //!
 //! A product with tiles has no place for the scales of 32 weights, so weights are multiplied by them first, and rounded. What
-//! that loses is less than what 8 bits lose of activations.
+//! that loses is less than what 8 bits lose of activations: SmolLM2-135M-Instruct in Q4_1 over 14 kB of Genesis, 3.3e-4 nats
+//! from F32 activations, and 2.4e-3 with the products of bytes of AVX-512 (`puna perplexity --against`).
+//!
+//! One thread of a Sapphire Rapids that does 580 G products of bytes a second, 8, 12, 16, 32 and 512 rows, GOP/s, builds in turns,
+//! the better of two runs (`roofline --rows`): by bytes ([`narrow`](crate::kernels::narrow)) Q8_0 108, 119, 125, 142, 310 and Q4_K
+//! 102, 84, 130, 151, 354; so 91, 131, 132, 281, 743 and 66, 103, 129, 229, 699. With 32 rows two thirds of the time goes into
+//! making the columns, most of that into widening codes and rounding weights: 24 instructions for 64 of them. Bytes in tiles
+//! would need no rounding, but scales for every 32 inputs, where a tile is then only half full; not tried.
 
 use super::many::{Fill, GROUP, Panel};
 use crate::kernels::blocks::{Block, Shape, Step};

@@ -23,8 +23,13 @@ use crate::matmul::Kernels;
 pub(super) fn product(kernels: &Kernels, p: Product<'_>) {
     match p.x.n_rows <= few::ROWS {
         true => enter(kernels, few::Few(p)),
-        false => many::product::<rows::Rows>(kernels, p),
+        false => many::product::<rows::Rows<false>>(kernels, p),
     }
+}
+
+/// The product of weights in F16, rounded to BF16, and such activations.
+pub(super) fn halves(kernels: &Kernels, p: Product<'_>) {
+    many::product::<rows::Rows<true>>(kernels, p);
 }
 
 /// The product of weights of a block format, rounded to BF16, and such activations.

@@ -1,4 +1,4 @@
-//! BF16 weights become columns, pair by pair.
+//! Weights in BF16 and F16 become columns, pair by pair.
 
 use super::many::{Fill, GROUP, Panel};
 use crate::kernels::lanes::columns::ROWS as COLUMNS;
@@ -6,21 +6,21 @@ use crate::kernels::lanes::{Columns, Kernel};
 use crate::kernels::panel::MAX_WIDTH as WIDTH;
 use crate::matmul::Kernels;
 
-/// Rows of BF16.
-pub(super) struct Rows;
+/// Rows of BF16, or of F16, which are rounded.
+pub(super) struct Rows<const F16: bool>;
 
-impl Fill for Rows {
+impl<const F16: bool> Fill for Rows<F16> {
     fn bytes(input: usize) -> usize {
         2 * input
     }
     fn fill(kernels: &Kernels, panel: Panel<'_>) {
-        kernels.enter(Transpose(panel));
+        kernels.enter(Transpose::<F16>(panel));
     }
 }
 
-struct Transpose<'a>(Panel<'a>);
+struct Transpose<'a, const F16: bool>(Panel<'a>);
 
-impl Kernel for Transpose<'_> {
+impl<const F16: bool> Kernel for Transpose<'_, F16> {
     #[inline(always)]
     fn run<L: Columns>(mut self, l: L) {
         for first in (0..self.0.outs.len()).step_by(L::LANES) {
@@ -29,7 +29,7 @@ impl Kernel for Transpose<'_> {
     }
 }
 
-impl Transpose<'_> {
+impl<const F16: bool> Transpose<'_, F16> {
     /// Makes columns of as many outputs from `first` on as there are lanes. Beyond the last output, its weights are repeated:
     /// nothing reads their sums.
     #[inline(always)]
@@ -55,7 +55,7 @@ impl Transpose<'_> {
             for (chunk, whole) in chunks.iter_mut().zip(whole) {
                 *chunk = &whole[c];
             }
-            put(l, &chunks, &mut group[c * 16 * WIDTH..]);
+            put::<F16, L>(l, &chunks, &mut group[c * 16 * WIDTH..]);
         }
         if n_whole * 32 < depth.len() {
             let mut last = [[[0; 16]; 4]; COLUMNS];
@@ -63,14 +63,14 @@ impl Transpose<'_> {
                 let rest = &row[64 * n_whole..];
                 last.as_flattened_mut()[..rest.len()].copy_from_slice(rest);
             }
-            put(l, &last.each_ref(), &mut group[n_whole * 16 * WIDTH..]);
+            put::<F16, L>(l, &last.each_ref(), &mut group[n_whole * 16 * WIDTH..]);
         }
     }
 }
 
 /// Sixteen pairs of all rows become columns: pair `j` of row `i` is word `j * WIDTH + i`.
 #[inline(always)]
-fn put<L: Columns>(l: L, rows: &[&[[u8; 16]; 4]; COLUMNS], to: &mut [u32]) {
+fn put<const F16: bool, L: Columns>(l: L, rows: &[&[[u8; 16]; 4]; COLUMNS], to: &mut [u32]) {
     let mut lines = to.chunks_mut(WIDTH);
     for quarter in 0..4 {
         let mut at = [&[0; 16]; COLUMNS];
@@ -78,6 +78,13 @@ fn put<L: Columns>(l: L, rows: &[&[[u8; 16]; 4]; COLUMNS], to: &mut [u32]) {
             *at = &row[quarter];
         }
         for (column, line) in l.tcolumns(at).into_iter().zip(&mut lines) {
+            let column = match F16 {
+                true => {
+                    let [low, high] = [l.gwords(column, false), l.gwords(column, true)];
+                    l.tbf16_pairs(l.gone_nan(low), l.gone_nan(high))
+                }
+                false => column,
+            };
             l.tstore(column, line);
         }
     }
