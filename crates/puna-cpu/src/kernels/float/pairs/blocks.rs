@@ -28,7 +28,8 @@ impl<B: Block> Fill for Blocks<B> {
     fn fill(kernels: &Kernels, panel: Panel<'_>) {
         let Panel { w, depth, outs, words, ahead } = panel;
         let steps = depth.start / 32..depth.end / 32;
-        kernels.enter(Unpack::<B, _>::new(w, outs, &steps, Pairs { words, ahead, block: PhantomData::<B> }));
+        let keep = Pairs { words, ahead, block: PhantomData::<B> };
+        kernels.enter(Unpack::<B, _>::new(w, outs, &steps, keep));
     }
 }
 

@@ -7,12 +7,13 @@
 //! [`Shapes`] holds, which are the thread's until it lets go of them.
 
 use super::many::Many;
-use crate::isa::Amx;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::Shapes;
 
 /// Multiplies all rows by the panel.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn multiply(amx: Amx, mut many: Many<'_>) {
-    let mut shapes = x86::Shapes::new(amx);
+pub(super) fn multiply(shapes: &mut Shapes, mut many: Many<'_>) {
     let n_rows = many.x.n_rows;
     let mut r = 0;
     while r < n_rows {
@@ -28,15 +29,26 @@ pub(super) fn multiply(amx: Amx, mut many: Many<'_>) {
     }
 }
 
-/// No token of this kind can be made elsewhere.
+/// What elsewhere nothing is made of: there is no token.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn multiply(_: Amx, many: Many<'_>) {
+pub(super) struct Shapes;
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Shapes {
+    pub(super) fn new(_: crate::isa::Amx) -> Self {
+        Self
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn multiply(_: &mut Shapes, many: Many<'_>) {
     many.tile.fill(f32::NAN);
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Amx, Many};
+    use super::Many;
+    use crate::isa::Amx;
     use crate::kernels::float::pairs::many::GROUP;
     use crate::kernels::panel::MAX_WIDTH;
     use core::arch::asm;
@@ -58,13 +70,13 @@ mod x86 {
 
     /// The shapes of tiles: 0 to 3 are sums, of the first rows by the first and the last columns and of the last rows; 4 and 5
     /// activations; 6 and 7 weights.
-    pub(super) struct Shapes {
+    pub(in super::super) struct Shapes {
         amx: Amx,
         heights: [usize; 2],
     }
 
     impl Shapes {
-        pub(super) fn new(amx: Amx) -> Self {
+        pub(in super::super) fn new(amx: Amx) -> Self {
             Self { amx, heights: [0; 2] }
         }
 
