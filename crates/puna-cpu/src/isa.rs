@@ -163,8 +163,21 @@ impl Isa {
         }
     }
 
-    /// Everything this processor can run, the portable code first.
+    /// Everything this processor can run, the portable code first. As [`detect`](Self::detect) it may ask the system for tiles.
     pub fn available() -> Vec<Self> {
+        let mut all = Self::without_tiles();
+        all.extend(Amx::new().map(Isa::Amx));
+        all
+    }
+
+    /// The one of [`available`](Self::available) with this [`name`](Self::name), in upper or lower case. The system is not asked
+    /// for what others need.
+    pub fn named(name: &str) -> Option<Self> {
+        let tiles = if name.eq_ignore_ascii_case("amx") { Amx::new().map(Isa::Amx) } else { None };
+        tiles.or_else(|| Self::without_tiles().into_iter().find(|isa| isa.name().eq_ignore_ascii_case(name)))
+    }
+
+    fn without_tiles() -> Vec<Self> {
         let mut all = alloc::vec![Isa::Scalar];
         all.extend(Avx2::new().map(Isa::Avx2));
         all.extend(AvxVnni::new().map(Isa::AvxVnni));
@@ -172,7 +185,6 @@ impl Isa {
             all.push(Isa::Avx512(avx512, None));
             all.extend(Avx512Bf16::new().map(|bf16| Isa::Avx512(avx512, Some(bf16))));
         }
-        all.extend(Amx::new().map(Isa::Amx));
         all.extend(Neon::new().map(Isa::Neon));
         all.extend(NeonDot::new().map(Isa::NeonDot));
         all

@@ -55,7 +55,10 @@ pub struct LoadOptions {
     /// Threads that compute, the calling one included. Default: as many as the system lets this program use at once
     /// (without `std`: 1). Results never depend on it.
     pub threads: Option<usize>,
-    /// The best instruction set to use, by name, such as `"avx2"` or `"scalar"`; the machine's best when `None`.
+    /// The best instruction set to use, by name, such as `"avx2"` or `"scalar"`; the machine's best when `None`. Where that is
+    /// `"amx"`, on Intel's server processors with Linux, the system is asked to let all threads of this process have the 8 KiB of
+    /// registers (`arch_prctl`): afterwards it refuses stacks for signals that are too small to save them on. Name
+    /// `"avx512 bf16"` if that must not be.
     pub isa: Option<String>,
     /// Whether kernels may round activations. Default: they may.
     pub activations: Option<Activations>,

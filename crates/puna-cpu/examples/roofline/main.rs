@@ -82,7 +82,7 @@ fn weights(dtype: DType, n_out: usize) -> Vec<u8> {
         .collect();
     if dtype == DType::BF16 {
         // As large as weights are.
-        bytes.iter_mut().skip(1).step_by(2).for_each(|high| *high = *high % 4 | 0x3C);
+        bytes.iter_mut().skip(1).step_by(2).for_each(|high| *high = (*high & 3) | 0x3C);
     }
     if dtype == DType::MXFP4 {
         bytes.iter_mut().step_by(dtype.block_bytes()).for_each(|exponent| *exponent = 118 + *exponent % 4);

@@ -109,7 +109,7 @@ pub fn gpus() -> Vec<GpuInfo> {
 }
 
 /// The instruction sets that puna has kernels for and this processor runs, the best last: names for
-/// [`LoadOptions::isa`](crate::LoadOptions#structfield.isa).
+/// [`LoadOptions::isa`](crate::LoadOptions#structfield.isa), which tells what `"amx"` asks of the system, and so does this.
 pub fn instruction_sets() -> Vec<String> {
     Isa::available().iter().map(|isa| isa.name().to_string()).collect()
 }
@@ -173,9 +173,8 @@ fn threads(options: &LoadOptions) -> Result<usize, Error> {
 }
 
 fn isa(name: &str) -> Result<Isa, Error> {
-    let available = Isa::available();
-    available.iter().copied().find(|isa| isa.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
-        let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
+    Isa::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
         Error::unsupported(format_args!(
             "instruction set: expected one of this machine's ({}), found {name}",
             names.join(", ")

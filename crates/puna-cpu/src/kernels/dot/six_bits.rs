@@ -12,7 +12,6 @@ use super::{RowDot, prefetch};
 use crate::kernels::blocks::bytes_at;
 use crate::kernels::lanes::{Lanes, Wide};
 use crate::matmul::Q8Row;
-use core::hint::black_box;
 use core::marker::PhantomData;
 use puna_core::quant::{q4_k, q5_k};
 
@@ -47,8 +46,6 @@ impl<B: WideSuper> RowDot for SixBits<B> {
         const { assert!(q5_k::D == 0 && q5_k::DMIN == 2 && q5_k::SCALES == 4) };
         let n = n_in / 256;
         let (x, mut sums) = (Parts::all(x, n), [l.fsplat(0.0); N]);
-        // If the compiler knew these, it would take each scale out by a shift and a broadcast and not by one shuffle.
-        let twice = black_box(&TWICE);
         for (b, block) in (0..n).zip(row.chunks_exact(B::BYTES)) {
             prefetch(l, block);
             let packed = l.six_bits(bytes_at(block, 0));
@@ -57,7 +54,7 @@ impl<B: WideSuper> RowDot for SixBits<B> {
                 let [factors, sums] = &x.steps[b];
                 let both = l.mul16(packed, l.load(factors));
                 let scales = l.halves_low(both, both);
-                weighted[i] = [l.shuffle8(scales, l.load(&twice[0])), l.shuffle8(scales, l.load(&twice[1]))];
+                weighted[i] = [l.shuffle8(scales, l.load(&TWICE[0])), l.shuffle8(scales, l.load(&TWICE[1]))];
                 // The scales meet zeros.
                 mins[i] = l.mul16_pairs(both, l.load(sums));
             }
