@@ -12,9 +12,11 @@
 //! | [`ANGLE`] | 2⁻²² of the head's largest value | sine and cosine in F32 of an angle that is exact in F32 |
 //! | int8 activations | half a step of the block's largest value / 127 | block formats under `Activations::Auto` |
 //! | bf16 activations | 2⁻⁹ of each value | BF16 weights under `Activations::Auto` |
+//! | bf16 activations and weights | 2⁻⁹ of each | F16 weights and many rows under `Activations::Auto`, on a machine with tiles |
 
 use crate::matrix::Matrix;
 use puna_core::DType;
+use puna_cpu::isa::Isa;
 use puna_cpu::matmul::Activations;
 
 /// Standard deviations that a result may be off. The errors are bounded and many, so six never happen by chance.
@@ -27,6 +29,9 @@ pub const EXP: f64 = 4.8e-7;
 pub const ANGLE: f64 = 2.4e-7;
 /// Of the result: a product or quotient of two F32 numbers.
 pub const ROUND: f64 = 6.0e-8;
+
+/// Rows from which on tiles may multiply.
+const TILE_ROWS: usize = 12;
 
 /// Values with the standard deviation of their error.
 #[derive(Clone, Debug, Default)]
@@ -58,8 +63,12 @@ impl Uncertain {
 }
 
 /// The most that rounding may change each activation of a row before it meets weights of this format.
-fn activation_steps(dtype: DType, activations: Activations, x: &[f64]) -> Vec<f64> {
+fn activation_steps(dtype: DType, activations: Activations, tiles: bool, x: &[f64]) -> Vec<f64> {
     match (activations, dtype) {
+        // Of a product of two that are rounded each.
+        (Activations::Auto, DType::F16) if tiles => {
+            x.iter().map(|v| v.abs() / 512.0 * std::f64::consts::SQRT_2).collect()
+        }
         (Activations::F32, _) | (_, DType::F32 | DType::F16 | DType::F8E4M3) => vec![0.0; x.len()],
         (_, DType::BF16) => x.iter().map(|v| v.abs() / 512.0).collect(),
         _ => {
@@ -76,8 +85,10 @@ fn activation_steps(dtype: DType, activations: Activations, x: &[f64]) -> Vec<f6
 /// Rows times a matrix.
 pub fn product(x: &Uncertain, w: &Matrix, activations: Activations) -> Uncertain {
     let mut out = Uncertain::default();
+    let many = x.values.len() >= TILE_ROWS * w.n_in;
+    let tiles = many && Isa::available().iter().any(|isa| matches!(isa, Isa::Amx(_)));
     for (x, sigma) in x.values.chunks_exact(w.n_in).zip(x.sigma.chunks_exact(w.n_in)) {
-        let steps = activation_steps(w.dtype, activations, x);
+        let steps = activation_steps(w.dtype, activations, tiles, x);
         for w in w.values.chunks_exact(w.n_in) {
             let (mut sum, mut mass, mut variance) = (0.0, 0.0, 0.0);
             for i in 0..x.len() {
