@@ -10,14 +10,14 @@
 //! | [`SUM`] | 2⁻²³ of the sum of magnitudes | F32 accumulation in vector lanes; a fused product rounds once |
 //! | [`EXP`] | 2⁻²¹ of the result | polynomial `exp` and division in F32 |
 //! | [`ANGLE`] | 2⁻²² of the head's largest value | sine and cosine in F32 of an angle that is exact in F32 |
-//! | int8 activations | half a step of the block's largest value / 127 | block formats under `Activations::Auto` |
+//! | int8 activations | half a step of the block's largest value / 127 | block formats under `Activations::Auto`; tiles of bf16 lose less |
 //! | bf16 activations | 2⁻⁹ of each value | BF16 weights under `Activations::Auto` |
 //! | bf16 activations and weights | 2⁻⁹ of each | F16 weights and many rows under `Activations::Auto`, on a machine with tiles |
 
 use crate::matrix::Matrix;
-use puna_core::DType;
+use puna_core::{DType, Layout};
 use puna_cpu::isa::Isa;
-use puna_cpu::matmul::Activations;
+use puna_cpu::matmul::{Activations, Form, Kernels};
 
 /// Standard deviations that a result may be off. The errors are bounded and many, so six never happen by chance.
 pub const SIGMAS: f64 = 6.0;
@@ -29,9 +29,6 @@ pub const EXP: f64 = 4.8e-7;
 pub const ANGLE: f64 = 2.4e-7;
 /// Of the result: a product or quotient of two F32 numbers.
 pub const ROUND: f64 = 6.0e-8;
-
-/// Rows from which on tiles may multiply.
-const TILE_ROWS: usize = 12;
 
 /// Values with the standard deviation of their error.
 #[derive(Clone, Debug, Default)]
@@ -85,8 +82,10 @@ fn activation_steps(dtype: DType, activations: Activations, tiles: bool, x: &[f6
 /// Rows times a matrix.
 pub fn product(x: &Uncertain, w: &Matrix, activations: Activations) -> Uncertain {
     let mut out = Uncertain::default();
-    let many = x.values.len() >= TILE_ROWS * w.n_in;
-    let tiles = many && Isa::available().iter().any(|isa| matches!(isa, Isa::Amx(_)));
+    // Whether any instruction set of this machine rounds weights of F16.
+    let n_rows = x.values.len().checked_div(w.n_in).unwrap_or(0);
+    let form = |isa| Kernels::new(isa, activations).form(DType::F16, Layout::OutIn, n_rows);
+    let tiles = Isa::available().into_iter().any(|isa| form(isa) == Form::Bf16);
     for (x, sigma) in x.values.chunks_exact(w.n_in).zip(x.sigma.chunks_exact(w.n_in)) {
         let steps = activation_steps(w.dtype, activations, tiles, x);
         for w in w.values.chunks_exact(w.n_in) {

@@ -109,7 +109,7 @@ pub fn gpus() -> Vec<GpuInfo> {
 }
 
 /// The instruction sets that puna has kernels for and this processor runs, the best last: names for
-/// [`LoadOptions::isa`](crate::LoadOptions#structfield.isa), which tells what `"amx"` asks of the system, and so does this.
+/// [`LoadOptions::isa`](crate::LoadOptions#structfield.isa), which tells what `"amx"` asks of the system; this asks it too.
 pub fn instruction_sets() -> Vec<String> {
     Isa::available().iter().map(|isa| isa.name().to_string()).collect()
 }

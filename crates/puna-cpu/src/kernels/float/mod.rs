@@ -1,4 +1,5 @@
-//! Products with F32 activations: float weights of both layouts, and block formats expanded to floats.
+//! Products with F32 activations: float weights of both layouts, and block formats expanded to floats. And products with BF16
+//! activations, of weights in BF16 or rounded to it.
 //!
 //! Few rows are multiplied by the weights as they come, many by panels that are unpacked once for all of them. Within
 //! each of the two a value is summed in the same order, whatever the number of rows and the range of outputs.
